@@ -1,0 +1,3 @@
+"""A miner for a text-to-3D Bittensor subnet: prompts in, Gaussian splats out."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Splat file formats, both ways: bytes to Gaussians and back."""

@@ -1,0 +1,1 @@
+"""Cameras, rotations, spherical harmonics and the Gaussians themselves."""

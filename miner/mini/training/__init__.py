@@ -1,0 +1,1 @@
+"""Reproducible training of the embedded preset; never imported at run time."""

@@ -1,0 +1,1 @@
+"""Rasterisers and the pictures made with them."""
