@@ -1,0 +1,81 @@
+"""The triplane: its learned tokens, its upsampling, and reading features from it at points.
+
+A triplane (Chan et al. 2022, EG3D, arXiv 2112.07945) holds features on three axis-aligned planes.
+Their order is (x,y), (x,z), (y,z); the first named axis runs along the columns (last dimension) of
+its plane, the second along the rows. Points here are in plane coordinates, [-1,1] across the box.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from miner.triposr.config import TriplaneConfig, UpsamplerConfig
+
+PLANE_AXES = ((0, 1), (0, 2), (1, 2))
+"""For each plane the axes that run along its columns and rows."""
+
+
+class TriplaneTokens(nn.Module):
+    """The learned tokens every reconstruction starts from."""
+
+    def __init__(self, config: TriplaneConfig) -> None:
+        super().__init__()
+        channels, size = config.num_channels, config.plane_size
+        self.embeddings = nn.Parameter(torch.randn(3, channels, size, size) * channels**-0.5)
+
+    def forward(self, batch: int) -> Tensor:
+        """[batch,C,3*P*P]: plane by plane, row by row."""
+        return self.embeddings.transpose(0, 1).flatten(1).expand(batch, -1, -1)
+
+    def fold(self, tokens: Tensor) -> Tensor:
+        """Tokens [B,C,3*P*P] back to planes [B,3,C,P,P]."""
+        size = self.embeddings.shape[-1]
+        return tokens.unflatten(-1, (3, size, size)).transpose(1, 2)
+
+
+class TriplaneUpsampler(nn.Module):
+    """Planes [B,3,C,P,P] to scene codes [B,3,out_channels,R,R], each plane on its own."""
+
+    def __init__(self, config: UpsamplerConfig) -> None:
+        super().__init__()
+        self.upsample = nn.ConvTranspose2d(
+            config.in_channels,
+            config.out_channels,
+            config.kernel_size,
+            stride=config.stride,
+            padding=config.padding,
+        )
+        # Unit variance through the layer; torch's own start is so small that nothing is learnt.
+        taps = (config.kernel_size / config.stride) ** 2
+        nn.init.normal_(self.upsample.weight, std=(config.in_channels * max(taps, 1.0)) ** -0.5)
+        nn.init.zeros_(self.upsample.bias)  # type: ignore[arg-type]
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """[B,3,C,P,P] to [B,3,out_channels,R,R]."""
+        return self.upsample(planes.flatten(0, 1)).unflatten(0, (-1, 3))  # type: ignore[no-any-return]
+
+
+def sample_planes(planes: Tensor, points: Tensor) -> Tensor:
+    """Bilinear features of each plane at points, zero outside the box.
+
+    Positions stay float32 whatever the planes are stored in: half precision would shift them.
+
+    Args:
+        planes: [B,3,C,R,R]; the outermost texel centres lie half a texel inside the box.
+        points: [B,N,3] in plane coordinates.
+
+    Returns:
+        [B,3,C,N] float32 (or the wider type of the two).
+    """
+    grid = torch.stack([points[..., axes] for axes in PLANE_AXES], dim=1)  # [B,3,N,2]
+    dtype = torch.promote_types(torch.promote_types(planes.dtype, points.dtype), torch.float32)
+    sampled = F.grid_sample(
+        planes.flatten(0, 1).to(dtype),
+        grid.flatten(0, 1)[:, None].to(dtype),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    return sampled[:, :, 0].unflatten(0, (-1, 3))
