@@ -12,6 +12,7 @@
         BadOption       an unknown format or a number out of its range
       OutputError       the result exists and cannot be put where the caller wants it
       JobError          accepted, then not finished: our side
+        JobCancelled    whoever asked for the job withdrew it
         StageError      carries the name of the stage
           OutOfMemory   the device ran out of memory in that stage
           BadOutput     the stage ran and what it made is not usable
@@ -103,6 +104,13 @@ class JobError(MinerError):
     """The job was accepted and could not be finished."""
 
     code = "job"
+
+
+class JobCancelled(JobError):
+    """Whoever asked for the job withdrew it while it ran."""
+
+    code = "cancelled"
+    status = 503
 
 
 class StageError(JobError):

@@ -1,0 +1,71 @@
+"""Which device and number type to compute with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from miner.errors import DeviceError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that was seen to be there.
+
+    Attributes:
+        torch_device: for tensors and modules.
+        name: for a person, as in the report.
+    """
+
+    torch_device: torch.device
+    name: str
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether work is queued on it and has to be waited for."""
+        return self.torch_device.type == "cuda"
+
+    def dtype(self, wanted: str, auto_on_cuda: torch.dtype = torch.bfloat16) -> torch.dtype:
+        """The number type for ``wanted``; ``auto`` is float32 on the CPU."""
+        if wanted == "auto":
+            return auto_on_cuda if self.is_cuda else torch.float32
+        return DTYPES[wanted]
+
+    def synchronize(self) -> None:
+        """Returns when everything queued on the device is done."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.torch_device)
+
+    def release(self) -> None:
+        """Hands cached and unused memory back, after a stage that ran out of it."""
+        if self.is_cuda:
+            torch.cuda.empty_cache()
+
+    def reset_peak(self) -> None:
+        """Starts a new measurement of peak memory; nothing on the CPU."""
+        if self.is_cuda:
+            torch.cuda.reset_peak_memory_stats(self.torch_device)
+
+    def peak_bytes(self) -> int | None:
+        """Most memory in use since ``reset_peak``; None on the CPU, where torch does not count."""
+        return torch.cuda.max_memory_allocated(self.torch_device) if self.is_cuda else None
+
+
+def choose_device(wanted: str = "auto") -> Device:
+    """The device for ``auto``, ``cpu`` or ``cuda``; ``auto`` takes CUDA where it is.
+
+    Raises:
+        DeviceError: CUDA was asked for and cannot be used here.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return Device(torch.device("cpu"), "cpu")
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            "cuda: no usable CUDA device here (driver, or a build of torch without CUDA); "
+            "set MINER_DEVICE=auto or mend the installation"
+        )
+    index = torch.cuda.current_device()
+    return Device(torch.device("cuda", index), torch.cuda.get_device_name(index))

@@ -1,0 +1,209 @@
+"""Where weight files lie and whether they are whole; downloading is the business of ``fetch.py``.
+
+A preset names weights by a *reference*: an entry of ``config/models.toml`` and, behind a slash, a
+path inside it (``mini/flux``), or an absolute path on this machine. Beside an entry's files lies
+``SHA256SUMS``, in the format of ``sha256sum``: shipped with the embedded weights, written by
+``miner fetch`` for the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from miner.errors import ConfigError, MinerError, WeightsError
+from miner.settings import PACKAGE_DIR, config_dir, read_toml
+
+UNPINNED = "unpinned"
+SUMS_NAME = "SHA256SUMS"
+STAMPS_NAME = ".verified.json"
+CHUNK_BYTES = 1 << 20
+
+Sums = dict[str, str]
+"""SHA-256 in hexadecimal by path inside the entry, with forward slashes."""
+
+
+class Entry(BaseModel):
+    """One entry of the manifest; ``config/models.toml`` explains its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    source: Literal["hub", "url", "package"]
+    licence: str
+    commercial: str
+    files: tuple[str, ...]
+    folder: str = ""
+    repository: str = ""
+    revision: str = UNPINNED
+    url: str = ""
+    gated: bool = False
+    bytes: int = 0
+    include: tuple[str, ...] = ()
+    sha256: Sums = {}
+    md5: dict[str, str] = {}
+
+    def root(self, weights_dir: Path) -> Path:
+        """The folder that holds this entry's files."""
+        return PACKAGE_DIR / self.folder if self.source == "package" else weights_dir / self.name
+
+    def mend(self, preset: str) -> str:
+        """The command that puts missing or damaged files of this entry right."""
+        if self.source == "package":
+            return "reinstall the package: pip install --force-reinstall --no-deps splat-miner"
+        return f"run: miner fetch --preset {preset}"
+
+
+def load_manifest(path: Path | None = None) -> dict[str, Entry]:
+    """The entries of ``models.toml`` by name.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML or has an unknown key; the text names it.
+    """
+    path = path or config_dir() / "models.toml"
+    entries = {}
+    for name, values in read_toml(path).items():
+        try:
+            entries[name] = Entry.model_validate({"name": name, **values})
+        except (ValidationError, TypeError) as error:
+            first = str(error).replace("\n", " ")
+            raise ConfigError(f"{path}: [{name}]: {first}") from error
+    return entries
+
+
+class WeightStore:
+    """The weights on this machine, as one preset refers to them.
+
+    Args:
+        weights_dir: where ``miner fetch`` puts them.
+        preset: name of the preset, for the command in an error's text.
+        manifest: entries by name; the shipped ones when not given.
+    """
+
+    def __init__(
+        self, weights_dir: Path, preset: str, manifest: dict[str, Entry] | None = None
+    ) -> None:
+        self.weights_dir = weights_dir
+        self.preset = preset
+        self.manifest = load_manifest() if manifest is None else manifest
+
+    def entry(self, reference: str) -> Entry | None:
+        """The manifest entry behind a reference, None for a path on this machine.
+
+        Raises:
+            ConfigError: neither of the two.
+        """
+        if Path(reference).is_absolute():
+            return None
+        entry = self.manifest.get(PurePosixPath(reference).parts[0]) if reference else None
+        if entry is None:
+            raise ConfigError(
+                f"weights {reference!r}: neither an absolute path nor an entry of models.toml"
+            )
+        return entry
+
+    def find(self, reference: str) -> Path:
+        """The file or folder behind a reference, after a check that it is all there and undamaged.
+
+        Raises:
+            WeightsError: a file is missing or damaged; the text names it and the mend.
+            ConfigError: an unknown reference.
+        """
+        entry = self.entry(reference)
+        if entry is None:
+            path = Path(reference)
+            if not path.exists():
+                raise WeightsError(f"{path}: there is nothing; mend the preset {self.preset}")
+            return path
+        root = entry.root(self.weights_dir)
+        inside = PurePosixPath(*PurePosixPath(reference).parts[1:])
+        verify(entry, root, inside, self.preset)
+        return root / inside
+
+    @contextlib.contextmanager
+    def reading(self, reference: str) -> Iterator[None]:
+        """Turns whatever a library raises on a file it cannot read into a WeightsError."""
+        try:
+            yield
+        except (MinerError, MemoryError):
+            raise
+        except Exception as error:  # loaders raise anything from KeyError to their own types
+            if type(error).__name__ == "OutOfMemoryError":
+                raise
+            entry = self.entry(reference)
+            mend = f"; {entry.mend(self.preset)}" if entry else ""
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise WeightsError(f"weights {reference}: cannot be read: {reason}{mend}") from error
+
+
+def verify(entry: Entry, root: Path, inside: PurePosixPath, preset: str) -> None:
+    """Checks the files of ``entry`` that lie at or below ``inside``.
+
+    Files are hashed once and then known by size and time of change, so that a start does not read
+    tens of gigabytes; embedded ones are small and hashed every time.
+
+    Raises:
+        WeightsError: a file is missing or is not the one recorded.
+    """
+    sums = {**read_sums(root / SUMS_NAME), **entry.sha256}
+    names = sorted({*entry.files, *sums})
+    stamps = {} if entry.source == "package" else _read_stamps(root)
+    fresh = dict(stamps)
+    for name in (name for name in names if PurePosixPath(name).is_relative_to(inside)):
+        path = root / name
+        if not path.is_file():
+            raise WeightsError(f"{path}: this weight file is missing; {entry.mend(preset)}")
+        stamp = [path.stat().st_size, path.stat().st_mtime_ns]
+        if name in sums and stamps.get(name) != stamp:
+            if hash_file(path) != sums[name]:
+                raise WeightsError(f"{path}: this weight file is damaged; {entry.mend(preset)}")
+            fresh[name] = stamp
+    if fresh != stamps and entry.source != "package":
+        with contextlib.suppress(OSError):  # a read-only store is hashed at each start instead
+            (root / STAMPS_NAME).write_text(json.dumps(fresh), encoding="utf-8")
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Checksum of a file in hexadecimal, read in pieces."""
+    digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_sums(path: Path) -> Sums:
+    """The checksums recorded in a file as ``sha256sum`` writes it; empty where there is none.
+
+    Raises:
+        WeightsError: the file is there and is not of that format.
+    """
+    if not path.is_file():
+        return {}
+    sums = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name or ".." in PurePosixPath(name).parts:
+            raise WeightsError(f"{path}: not a list of SHA-256 sums; delete it and fetch again")
+        sums[name.removeprefix("./")] = digest.lower()
+    return sums
+
+
+def write_sums(path: Path, sums: Sums) -> None:
+    """Writes checksums as ``sha256sum`` does, sorted by name."""
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _read_stamps(root: Path) -> dict[str, list[int]]:
+    try:
+        stamps = json.loads((root / STAMPS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}

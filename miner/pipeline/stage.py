@@ -1,0 +1,86 @@
+"""What all stages share: timing, a cancel flag, and one border where foreign errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import torch
+
+from miner.errors import JobCancelled, MinerError, OutOfMemory, StageError
+from miner.gpu.device import Device
+
+Timings = dict[str, float]
+"""Seconds by name of the stage, in the order in which the stages ran."""
+
+
+class CancelFlag:
+    """Set by one thread, looked at by the stages between their steps."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Asks the work to stop at its next look."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Does nothing until the flag is set.
+
+        Raises:
+            JobCancelled: the flag is set.
+        """
+        if self._event.is_set():
+            raise JobCancelled("cancelled by the caller")
+
+
+@contextlib.contextmanager
+def stage(name: str, device: Device, timings: Timings, cancel: CancelFlag) -> Iterator[None]:
+    """Runs a block as the stage ``name``.
+
+    The block's wall-clock seconds, with everything it queued on the device, are added to
+    ``timings``, also when it fails.
+
+    Raises:
+        JobCancelled: cancelled before the stage began.
+        OutOfMemory: the block ran out of memory; what the device cached is handed back.
+        StageError: the block raised something that is not ours.
+    """
+    cancel.check()
+    start = time.perf_counter()
+    try:
+        with translated(name):
+            yield
+            device.synchronize()
+    finally:
+        timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turns foreign exceptions of the block into those of the stage ``name``; ours pass through."""
+    try:
+        yield
+    except MinerError:
+        raise
+    except Exception as error:  # the border: whatever a library raises becomes one of ours here
+        if is_out_of_memory(error):
+            raise OutOfMemory(name, "the device ran out of memory") from error
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:300]
+        raise StageError(name, f"{type(error).__name__}: {reason}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a library says, in any of the ways known, that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator: can't allocate" in text  # torch on the CPU
+        or "DefaultCPUAllocator: not enough memory" in text
+        or "Failed to allocate memory" in text  # onnxruntime's arena
+        or "CUDA out of memory" in text
+        or "CUBLAS_STATUS_ALLOC_FAILED" in text
+    )
