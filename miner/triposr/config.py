@@ -267,15 +267,16 @@ def parse_config(
     return config
 
 
-def dump_config(config: TripoSRConfig) -> tuple[str, str]:
-    """The text of ``config.yaml`` and of ``vit_config.json``, which load as an equal value."""
+def write_config(folder: Path, config: TripoSRConfig) -> None:
+    """Write both files to ``folder``; ``load_config`` gives back an equal value."""
     sections = config.model_dump(exclude={"vit"})
     published: dict[str, Any] = {"cond_image_size": sections.pop("cond_image_size")}
     for name, section in sections.items():
         published[f"{name}_cls"] = CLASSES[f"{name}_cls"]
         published[name] = section
     vit = {"model_type": "vit", **config.vit.model_dump()}
-    return yaml.safe_dump(published, sort_keys=False), json.dumps(vit, indent=2) + "\n"
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(published, sort_keys=False), "utf-8")
+    (folder / VIT_CONFIG_FILE).write_text(json.dumps(vit, indent=2) + "\n", "utf-8")
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from miner.triposr.config import DecoderConfig
+
+
+def activate_density(raw: Tensor, bias: float) -> Tensor:
+    """Raw density to density > 0; the bias makes space empty where the network says nothing."""
+    return torch.exp(raw + bias)
+
+
+def activate_color(raw: Tensor) -> Tensor:
+    """Raw colour to RGB in [0,1]."""
+    return torch.sigmoid(raw)
 
 
 class PointDecoder(nn.Module):

@@ -9,6 +9,8 @@ The modules have the short names of transformers 5; ``checkpoint`` translates th
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -129,7 +131,11 @@ class Layer(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, scores scaled by head_dim^-1/2."""
+    """Multi-head self-attention, written out as the weights' own code does it.
+
+    The fused kernel sums in another order. Its last-bit differences grow to 1e-4 of the density's
+    standard deviation behind the exponential, and for this small part of the time it saves little.
+    """
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
@@ -146,7 +152,8 @@ class SelfAttention(nn.Module):
             project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        scores = (q @ k.transpose(-1, -2)) / math.sqrt(q.shape[-1])
+        mixed = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
         return self.o_proj(mixed)  # type: ignore[no-any-return]
 
 

@@ -32,7 +32,7 @@ class TriplaneTokens(nn.Module):
     def fold(self, tokens: Tensor) -> Tensor:
         """Tokens [B,C,3*P*P] back to planes [B,3,C,P,P]."""
         size = self.embeddings.shape[-1]
-        return tokens.unflatten(-1, (3, size, size)).transpose(1, 2)
+        return tokens.reshape(len(tokens), -1, 3, size, size).transpose(1, 2)
 
 
 class TriplaneUpsampler(nn.Module):
@@ -54,7 +54,13 @@ class TriplaneUpsampler(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """[B,3,C,P,P] to [B,3,out_channels,R,R]."""
-        return self.upsample(planes.flatten(0, 1)).unflatten(0, (-1, 3))  # type: ignore[no-any-return]
+        codes: Tensor = self.upsample(planes.flatten(0, 1))
+        return codes.reshape(len(planes), 3, *codes.shape[1:])
+
+
+def to_plane_coordinates(xyz: Tensor, radius: float) -> Tensor:
+    """Points of the box [-radius,radius]^3 to [-1,1]^3, rounded as the published code does."""
+    return (xyz + radius) / (2.0 * radius) * 2.0 - 1.0
 
 
 def sample_planes(planes: Tensor, points: Tensor) -> Tensor:
@@ -78,4 +84,4 @@ def sample_planes(planes: Tensor, points: Tensor) -> Tensor:
         padding_mode="zeros",
         align_corners=False,
     )
-    return sampled[:, :, 0].unflatten(0, (-1, 3))
+    return sampled.reshape(len(planes), 3, planes.shape[2], -1)
