@@ -120,8 +120,11 @@ def wrap_zstd(payload: bytes) -> bytes:
 
 
 def wrap_gzip(payload: bytes) -> bytes:
-    """One gzip member without name or time, so that equal payloads give equal files."""
-    deflate = zlib.compressobj(level=6, wbits=16 + zlib.MAX_WBITS)
+    """One gzip member without name or time, so that equal payloads give equal files.
+
+    Level 1: on real splats the usual level 6 takes 3 % off for four times the time.
+    """
+    deflate = zlib.compressobj(level=1, wbits=16 + zlib.MAX_WBITS)
     return deflate.compress(payload) + deflate.flush()
 
 

@@ -94,7 +94,7 @@ def unpack(payload: bytes, count: int, version: int, sh_degree: int, bits: int) 
 
 
 def _opacities(logits: FloatArray) -> FloatArray:
-    opacities: FloatArray = 1 / (1 + np.exp(-logits))
+    opacities: FloatArray = np.float32(1) / (np.float32(1) + np.exp(-logits))
     return opacities
 
 
