@@ -257,14 +257,13 @@ def parse_config(
         )
     if vit is not None:
         sections["vit"] = {key: vit[key] for key in VitConfig.model_fields if key in vit}
-    try:
-        config = TripoSRConfig.model_validate(sections)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from error
-    name = config.image_tokenizer.pretrained_model_name_or_path
+    name = _tokenizer_name(sections)
     if vit is None and name != DINO_VITB16:
         raise ConfigError(f"{source}: sizes of {name} are not known; add {VIT_CONFIG_FILE}")
-    return config
+    try:
+        return TripoSRConfig.model_validate(sections)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error)}") from error
 
 
 def write_config(folder: Path, config: TripoSRConfig) -> None:
@@ -287,6 +286,12 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no mapping; fetch the file again")
     return values
+
+
+def _tokenizer_name(sections: Mapping[str, Any]) -> object:
+    section = sections.get("image_tokenizer")
+    section = section if isinstance(section, dict) else {}
+    return section.get("pretrained_model_name_or_path", DINO_VITB16)
 
 
 def _take_classes(sections: dict[str, Any], source: str) -> None:

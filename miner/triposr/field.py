@@ -14,7 +14,7 @@ from torch import Tensor
 
 from miner.triposr.config import RendererConfig
 from miner.triposr.decoder import PointDecoder, activate_color, activate_density
-from miner.triposr.triplane import sample_planes, to_plane_coordinates
+from miner.triposr.triplane import sum_of_planes, to_plane_coordinates
 
 CHUNK_CPU = 8192
 """Points at a time on a CPU, where the activations of a chunk should stay in the cache."""
@@ -68,7 +68,7 @@ class TriplaneField:
         """
         first = decoder.first
         weight = first.weight.float().reshape(first.out_features, 3, -1)
-        self._planes = torch.einsum("npc,pchw->pnhw", weight, codes.float())[None]
+        self._planes = torch.einsum("npc,pchw->phwn", weight, codes.float()).contiguous()
         self._decoder = decoder
         self._renderer = renderer
         self._chunk = CHUNK_CUDA if codes.is_cuda else CHUNK_CPU
@@ -102,5 +102,5 @@ class TriplaneField:
         """Raw density and colour, chunk by chunk."""
         bias = self._decoder.first.bias
         for part in torch.split(to_plane_coordinates(xyz, self.radius), self._chunk):
-            summed = sample_planes(self._planes, part[None])[0].sum(dim=0).T  # [n,n_neurons]
-            yield self._decoder.after_first(summed.to(bias.dtype) + bias)
+            hidden = sum_of_planes(self._planes, part)
+            yield self._decoder.after_first(hidden.to(bias.dtype) + bias)

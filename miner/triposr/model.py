@@ -50,9 +50,11 @@ class TripoSR(nn.Module):
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> Self:
-        """The model in a folder of the published layout, in evaluation mode.
+        """The model in a folder of the published layout, in evaluation mode, parameters frozen.
 
         Nothing is initialised first, and tensors that need no conversion stay mapped from the file.
+        Frozen parameters keep a query outside ``no_grad`` from recording itself; to go on training,
+        call ``requires_grad_()``.
 
         Args:
             folder: holds ``config.yaml``, ``model.safetensors`` or ``model.ckpt``, and
@@ -70,7 +72,7 @@ class TripoSR(nn.Module):
         state = read_weights(folder, model.state_dict())
         state = {name: tensor.to(device, dtype) for name, tensor in state.items()}
         model.load_state_dict(state, assign=True)
-        return model.eval()
+        return model.eval().requires_grad_(False)
 
     def save(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write ``config.yaml``, ``vit_config.json`` and ``model.safetensors`` for ``load``.

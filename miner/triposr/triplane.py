@@ -85,3 +85,38 @@ def sample_planes(planes: Tensor, points: Tensor) -> Tensor:
         align_corners=False,
     )
     return sampled.reshape(len(planes), 3, planes.shape[2], -1)
+
+
+def sum_of_planes(planes: Tensor, points: Tensor) -> Tensor:
+    """The three planes' samples added up: ``sample_planes(...).sum(1)`` for a single scene.
+
+    A point touches twelve texels, four on each plane, and a sum of weighted rows of a table is what
+    ``embedding_bag`` computes in one pass. With channels last each texel is one stretch of memory,
+    which about halves the time of three bilinear samples on a CPU.
+
+    Args:
+        planes: [3,R,R,C] float32, contiguous, channels last.
+        points: [N,3] in plane coordinates.
+
+    Returns:
+        [N,C] float32.
+    """
+    size = planes.shape[1]
+    texel = (points + 1.0) * (size / 2) - 0.5
+    low = texel.floor()
+    share = texel - low
+    corners = torch.stack([low, low + 1.0], dim=-1)  # [N,3 axes,2]
+    inside = (corners >= 0) & (corners < size)
+    shares = torch.where(inside, torch.stack([1.0 - share, share], dim=-1), 0.0)
+    places = torch.where(inside, corners, 0.0).long()  # a valid row, even for a point at infinity
+    rows, weights = [], []
+    for plane, (column, row) in enumerate(PLANE_AXES):
+        start = plane * size * size
+        rows.append(start + size * places[:, row, :, None] + places[:, column, None, :])
+        weights.append(shares[:, row, :, None] * shares[:, column, None, :])
+    return F.embedding_bag(
+        torch.stack(rows, dim=1).flatten(1),
+        planes.flatten(0, 2),
+        per_sample_weights=torch.stack(weights, dim=1).flatten(1),
+        mode="sum",
+    )
