@@ -1,0 +1,222 @@
+"""Training of the small TripoSR, with direct supervision in space and no rendering.
+
+``python -m miner.mini.training.triposr DATA RUN --minutes 60`` resumes from RUN/last.pt if it is there.
+
+Loss: cross-entropy of the occupancy logit log(density / 25) against sigmoid(-sdf / WIDTH), and L1 of
+the colour at points near the surface. A volume renderer would need ten times the points for the same
+gradient. The picture is degraded as the stages before degrade it: another crop, a shift, blur, noise,
+a gain on the object, a background that is not quite grey.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from miner.triposr.config import (
+    BackboneConfig,
+    DecoderConfig,
+    TripoSRConfig,
+    TriplaneConfig,
+    UpsamplerConfig,
+    VitConfig,
+)
+from miner.triposr.model import TripoSR
+
+from .averaging import Average, learning_rate
+from .dataset import NEAR, Objects, load
+
+Forward = Callable[[TripoSR, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+THRESHOLD = 25.0
+WIDTH = 0.012
+"""Softness of the target's edge in native units: a fifth of a plane's cell."""
+COLOR_REACH = 0.05
+SIZE = 64
+
+
+def mini_config() -> TripoSRConfig:
+    """Sizes of the embedded preset's TripoSR: 2 million parameters."""
+    return TripoSRConfig(
+        cond_image_size=SIZE,
+        vit=VitConfig(
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=384,
+            patch_size=8,
+            image_size=SIZE,
+        ),
+        tokenizer=TriplaneConfig(plane_size=8, num_channels=128),
+        backbone=BackboneConfig(
+            in_channels=128,
+            num_attention_heads=4,
+            attention_head_dim=32,
+            num_layers=5,
+            cross_attention_dim=128,
+            feed_forward_mult=2,
+        ),
+        post_processor=UpsamplerConfig(
+            in_channels=128, out_channels=24, kernel_size=8, stride=4, padding=2
+        ),
+        decoder=DecoderConfig(in_channels=72, n_neurons=64, n_hidden_layers=4),
+    )
+
+
+@torch.no_grad()
+def initialise(model: TripoSR) -> None:
+    """Start values with which the field crosses the isosurface at once.
+
+    Library defaults leave the density so flat that nothing passes the threshold for minutes.
+    """
+    linears = [m for m in model.decoder.modules() if isinstance(m, nn.Linear)]
+    for linear in linears:
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+    linears[-1].weight.mul_(0.1)
+    linears[-1].bias[0] = math.log(THRESHOLD) - model.config.renderer.density_bias - 2
+    config = model.config.post_processor
+    overlaps = (config.kernel_size / config.stride) ** 2
+    upsample = model.post_processor.upsample
+    nn.init.normal_(upsample.weight, std=(config.in_channels * overlaps) ** -0.5)
+    nn.init.normal_(model.tokenizer.embeddings, std=config.in_channels**-0.5)
+
+
+def conditioning(rgba: Tensor, generator: torch.Generator) -> Tensor:
+    """Degraded pictures [B,64,64,3] on about grey from RGBA uint8 [B,64,64,4]."""
+    b = len(rgba)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape or (b, 1, 1, 1), generator=generator) * (high - low) + low
+
+    picture = rgba.float().permute(0, 3, 1, 2) / 255
+    picture[:, :3] *= picture[:, 3:]
+    spared = torch.rand((b, 1, 1, 1), generator=generator) < 0.3  # as they would be at best
+    ratio = torch.where(spared, 1.0, uniform(0.85, 1.1))[:, 0, 0, 0]
+    shift = torch.where(spared[:, 0, 0], 0.0, uniform(-0.05, 0.05, b, 1, 2)[:, 0])
+    theta = torch.zeros(b, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / ratio
+    theta[:, :, 2] = shift
+    grid = F.affine_grid(theta, [b, 4, SIZE, SIZE], align_corners=False)
+    picture = F.grid_sample(picture, grid, align_corners=False)
+    blurred = F.avg_pool2d(F.pad(picture, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    picture = torch.lerp(picture, blurred, torch.where(spared, 0.0, uniform(0, 0.8)))
+    alpha = picture[:, 3:]
+    gain = torch.where(spared, 1.0, uniform(0.92, 1.08, b, 3, 1, 1))
+    grey = torch.where(spared, 0.5, uniform(0.47, 0.53))
+    noise = torch.randn(picture[:, :3].shape, generator=generator)
+    level = torch.where(spared, 0.0, uniform(0, 0.08))
+    rgb = picture[:, :3] * gain + grey * (1 - alpha) + noise * level * (0.2 + alpha)
+    return rgb.clamp(0, 1).permute(0, 2, 3, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees: pictures [B,64,64,3], points [B,P,3], sdf [B,P], colours [B,P,3] (-1: none)."""
+
+    rgb: Tensor
+    points: Tensor
+    sdf: Tensor
+    colors: Tensor
+
+
+def make_batch(data: Objects, rows: np.ndarray, points: int, generator: torch.Generator) -> Batch:
+    """A random batch of the objects ``rows`` with ``points`` points each, three quarters near."""
+    near = torch.randint(0, NEAR, (points * 3 // 4,), generator=generator).numpy()
+    far = torch.randint(NEAR, data.sdf.shape[1], (points - len(near),), generator=generator).numpy()
+    columns = np.concatenate([near, far])
+    colors = np.full((len(rows), points, 3), -1, np.float32)
+    colors[:, : len(near)] = data.rgb[rows[:, None], near[None]] / np.float32(255)
+    return Batch(
+        conditioning(torch.from_numpy(data.rgba[rows]), generator),
+        torch.from_numpy(data.points[rows[:, None], columns[None]]).float(),
+        torch.from_numpy(data.sdf[rows[:, None], columns[None]]).float(),
+        torch.from_numpy(colors),
+    )
+
+
+def forward(model: TripoSR, rgb: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Raw density and colour of a batch, in bfloat16 where that is safe.
+
+    Attention goes through plain matrix products: the fused kernel's backward pass is ten times
+    slower in bfloat16 on a CPU.
+    """
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        return model.decode_points(model.encode(rgb).float(), points)
+
+
+def loss_of(model: TripoSR, batch: Batch, run: Forward = forward) -> tuple[Tensor, Tensor]:
+    """Occupancy and colour losses of a batch."""
+    raw, color = (value.float() for value in run(model, batch.rgb, batch.points))
+    logit = raw[..., 0] + model.config.renderer.density_bias - math.log(THRESHOLD)
+    occupancy = F.binary_cross_entropy_with_logits(logit, torch.sigmoid(-batch.sdf / WIDTH))
+    close = ((batch.sdf.abs() < COLOR_REACH) & (batch.colors[..., 0] >= 0))[..., None]
+    gap = (torch.sigmoid(color) - batch.colors).abs() * close
+    return occupancy, gap.sum() / (close.sum() * 3).clamp(min=1)
+
+
+def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float, seed: int) -> None:
+    """Train until ``minutes`` of this run's own time have passed; the decay follows that clock."""
+    run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    model = TripoSR(mini_config())
+    initialise(model)
+    average = Average(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
+    step, spent = average.resume(run / "last.pt", model, optimizer)
+    generator = torch.Generator().manual_seed(seed + step)
+    rng = np.random.default_rng(seed + step)
+    data, seen_shards = load(data_folder, skip=2), time.monotonic()
+    compiled: Forward = torch.compile(forward)
+    mark = time.monotonic()
+    curve = (run / "curve.jsonl").open("a")
+    while spent < minutes * 60:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * learning_rate(step, spent / (minutes * 60))
+        rows = rng.integers(0, len(data.rgba), batch)
+        occupancy, color = loss_of(model, make_batch(data, rows, 1536, generator), compiled)
+        optimizer.zero_grad(set_to_none=True)
+        (occupancy + color).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.update(model, step)
+        step += 1
+        now = time.monotonic()
+        spent, mark = spent + now - mark, now
+        if step % 50 == 0:
+            row = {"step": step, "minutes": spent / 60, "occ": occupancy.item(), "color": color.item()}
+            print(json.dumps(row), file=curve, flush=True)
+        if step % 250 == 0:
+            average.save(run / "last.pt", model, optimizer, step, spent)
+        if now - seen_shards > 900:  # more shards may have been written meanwhile
+            data, seen_shards = load(data_folder, skip=2), time.monotonic()
+            mark = time.monotonic()
+    average.save(run / "last.pt", model, optimizer, step, spent)
+
+
+def main() -> None:
+    """Train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--seed", type=int, default=1)
+    o = parser.parse_args()
+    train(o.data, o.run, o.minutes, o.batch, o.rate, o.seed)
+
+
+if __name__ == "__main__":
+    main()
