@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from miner.geometry.cameras import Camera
 from miner.triposr.checkpoint import read_weights, write_weights
-from miner.triposr.config import TripoSRConfig, load_config, write_config
+from miner.triposr.config import TripoSRConfig
+from miner.triposr.config_files import load_config, write_config
 from miner.triposr.decoder import PointDecoder, activate_color, activate_density
 from miner.triposr.field import TriplaneField
 from miner.triposr.image_tokens import ImageTokenizer

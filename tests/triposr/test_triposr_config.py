@@ -15,10 +15,8 @@ from miner.triposr.config import (
     BackboneConfig,
     TripoSRConfig,
     VitConfig,
-    load_config,
-    parse_config,
-    write_config,
 )
+from miner.triposr.config_files import load_config, parse_config, write_config
 
 
 @pytest.fixture
