@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from miner.errors import BadOption
+from miner.errors import BadOption, OutputError
 from miner.geometry.cameras import (
     SCORER_ELEVATION_DEG,
     SCORER_FOV_Y_DEG,
@@ -96,9 +96,11 @@ def turntable(
 ) -> None:
     """One full turn at the scorer's elevation, as an endless GIF or as MP4 (H.264), by the suffix.
 
+    The file is written in place: who must not leave a partial one gives a temporary path.
+
     Raises:
         BadOption: another suffix, fewer than 2 frames, an odd size for MP4, or as ``view``.
-        OSError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in (".gif", ".mp4"):
@@ -108,10 +110,13 @@ def turntable(
     if suffix == ".mp4" and size % 2:
         raise BadOption(f"the size of an MP4 must be even, not {size}")
     pictures = _turn(_placed(gaussians, longest_side), frames, size, background)
-    if suffix == ".gif":
-        _write_gif(pictures, path, frames)
-    else:
-        _write_mp4(pictures, path, frames, size)
+    try:
+        if suffix == ".gif":
+            _write_gif(pictures, path, frames)
+        else:
+            _write_mp4(pictures, path, frames, size)
+    except (OSError, av.FFmpegError) as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
 
 
 def to_image(image: Tensor) -> Image.Image:
