@@ -93,7 +93,7 @@ class ReconstructSettings(Section):
 
 
 class SurfaceKeys(Section):
-    """The fourth stage: the field becomes Gaussians; the keys of ``SurfaceSettings`` a user may set.
+    """The fourth stage: the field becomes Gaussians; the keys of ``SurfaceSettings`` to choose.
 
     Attributes:
         count: how many Gaussians to place; the bounds are those of a valid asset.
@@ -157,8 +157,8 @@ def load_settings(
     env = _from_environment(environ)
     name = preset or env.pop("preset", "mini")
     env.pop("preset", None)
-    top = {key: env.pop(key) for key in ("device", "weights") if key in env}
-    values: dict[str, Any] = {"weights": str(_default_weights(environ)), **top}
+    values: dict[str, Any] = {"weights": str(_default_weights(environ))}
+    values |= {key: env.pop(key) for key in ("device", "weights") if key in env}
     values["preset"] = _merge({"name": Path(name).stem, **_read_preset(name)}, env)
     return _validate(Settings, _merge(values, flags or {}), f"preset {name}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -44,14 +46,25 @@ class Device:
         if self.is_cuda:
             torch.cuda.empty_cache()
 
+    def available_bytes(self) -> int:
+        """Memory that could be had now: of the GPU, or of the machine without its caches."""
+        if self.is_cuda:
+            return torch.cuda.mem_get_info(self.torch_device)[0]
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        raise DeviceError("the kernel does not say how much memory is available")
+
     def reset_peak(self) -> None:
         """Starts a new measurement of peak memory; nothing on the CPU."""
         if self.is_cuda:
             torch.cuda.reset_peak_memory_stats(self.torch_device)
 
-    def peak_bytes(self) -> int | None:
-        """Most memory in use since ``reset_peak``; None on the CPU, where torch does not count."""
-        return torch.cuda.max_memory_allocated(self.torch_device) if self.is_cuda else None
+    def peak_bytes(self) -> int:
+        """Most memory in use: of the GPU since ``reset_peak``, or of the process since it began."""
+        if self.is_cuda:
+            return torch.cuda.max_memory_allocated(self.torch_device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def choose_device(wanted: str = "auto") -> Device:

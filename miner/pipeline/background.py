@@ -25,7 +25,7 @@ STAGE = "background"
 GREY = 0.5
 """What the published reconstruction model was trained on behind its objects."""
 FAINT = 0.1
-"""Below this a matte is noise: rembg stretches each mask to the full range, and its tail with it."""
+"""Below this a matte is noise: rembg stretches a mask to the full range, and its tail with it."""
 SURE = 0.5
 """Confidence the network must reach somewhere, and must not reach everywhere."""
 MAX_COVER = 0.985
@@ -101,7 +101,7 @@ class BackgroundRemover:
         with np.errstate(invalid="ignore", divide="ignore"):  # a constant output is refused below
             masks = self._session.predict(picture)
         self._recorder.check_confidence(self.settings.output)
-        return np.asarray(masks[0], np.float32) / 255
+        return _unit(masks[0])
 
     def _clean(self, mask: Mask) -> Mask:
         """The mask without its faint tail and without islands far smaller than the largest one."""
@@ -158,7 +158,7 @@ def _own_alpha(picture: Image.Image) -> Mask | None:
     """The picture's own alpha [H,W] in [0,1], if it is there and clear in some places."""
     if picture.mode != "RGBA":
         return None
-    alpha = np.asarray(picture.getchannel("A"), np.float32) / 255
+    alpha = _unit(picture.getchannel("A"))
     return alpha if (alpha < SURE).mean() >= MIN_TRANSPARENT else None
 
 
@@ -176,7 +176,7 @@ def frame(cutout: Image.Image, foreground_ratio: float) -> Mask:
     Returns:
         [S,S,3] float32 RGB in [0,1]; S follows from the size of the object.
     """
-    rgba = np.asarray(cutout, np.float32) / 255
+    rgba = _unit(cutout)
     rows, columns = (np.flatnonzero((rgba[..., 3] > 0).any(axis)) for axis in (1, 0))
     rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = rgba.shape[:2]
@@ -184,6 +184,11 @@ def frame(cutout: Image.Image, foreground_ratio: float) -> Mask:
     rgba = _pad(_pad(rgba, square), int(square / foreground_ratio))
     alpha = rgba[..., 3:]
     return np.ascontiguousarray(rgba[..., :3] * alpha + GREY * (1 - alpha), np.float32)
+
+
+def _unit(picture: Image.Image) -> Mask:
+    """8-bit values as [0,1]."""
+    return np.asarray(picture, np.float32) / np.float32(255)
 
 
 def _pad(rgba: Mask, side: int) -> Mask:

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from miner.errors import BadImage
 
@@ -43,7 +43,7 @@ def load_image(source: Path | bytes) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise BadImage(f"the picture has over {MAX_PIXELS} pixels; make it smaller") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImage("not a picture of a known type; give a PNG, JPEG or WebP file") from error
     except Exception as error:  # decoders raise anything on damaged files
         raise BadImage(f"the picture is damaged and cannot be read: {error}") from error

@@ -7,7 +7,9 @@ because diffusers keeps the state of a call on the pipeline.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import string
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,14 @@ import numpy as np
 import torch
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
 from miner.errors import BadOutput, ConfigError
@@ -24,6 +34,34 @@ from miner.pipeline.stage import CancelFlag
 from miner.settings import TextToImageSettings
 
 STAGE = "text_to_image"
+
+# Sizes of FLUX.1-schnell's parts, where they are not the defaults of their classes.
+SCHNELL_VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 16,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
+}
+SCHNELL_CLIP: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "eos_token_id": 1,
+}
+SCHNELL_T5: dict[str, Any] = {
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}
 
 StepCallback = Callable[[int, int], None]
 """Called after each denoising step with the steps done and the steps in all."""
@@ -46,13 +84,42 @@ class TextToImage:
         )
 
     @classmethod
+    def synthetic(cls, settings: TextToImageSettings, device: Device) -> TextToImage:
+        """FLUX.1-schnell at full size with random weights, built on the device itself."""
+        transformers_logging.set_verbosity_error()
+        with torch.device(device.torch_device), _default_dtype(device.dtype(settings.dtype)):
+            pipeline = diffusers.FluxPipeline(
+                scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+                vae=diffusers.AutoencoderKL(**SCHNELL_VAE),
+                text_encoder=CLIPTextModel(CLIPTextConfig(**SCHNELL_CLIP)),
+                tokenizer=_letter_clip_tokenizer(),
+                text_encoder_2=T5EncoderModel(T5Config(**SCHNELL_T5)),
+                tokenizer_2=_letter_t5_tokenizer(settings.max_sequence_length),
+                transformer=diffusers.FluxTransformer2DModel(),  # its defaults are this model's
+            )
+        return cls(pipeline.to(device.torch_device), settings)
+
+    @property
+    def parameters(self) -> int:
+        """Of all parts of the model together."""
+        parts = self._pipeline.components.values()
+        return sum(
+            parameter.numel()
+            for part in parts
+            if isinstance(part, torch.nn.Module)
+            for parameter in part.parameters()
+        )
+
+    @classmethod
     def load(cls, folder: Path, settings: TextToImageSettings, device: Device) -> TextToImage:
         """The model in ``folder`` (diffusers layout), read without any use of the network.
 
         Raises:
             ConfigError: diffusers has no pipeline class of the preset's name.
         """
-        kind = getattr(diffusers, settings.pipeline, None)
+        # Before diffusers looks up its classes, which makes transformers tell of what it lacks.
+        transformers_logging.set_verbosity_error()
+        kind: Any = getattr(diffusers, settings.pipeline, None)
         if not (inspect.isclass(kind) and issubclass(kind, diffusers.DiffusionPipeline)):
             raise ConfigError(f"text_to_image.pipeline: diffusers has no {settings.pipeline!r}")
         diffusers_logging.disable_progress_bar()
@@ -88,7 +155,7 @@ class TextToImage:
         starts = range(0, len(prompts), size)
         done = 0
 
-        def step_ended(_pipe: Any, _step: int, _time: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        def step_ended(_pipe: Any, _step: int, _time: Any, kwargs: Any) -> Any:
             nonlocal done
             done += 1
             if cancel is not None:
@@ -125,3 +192,30 @@ class TextToImage:
             Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8))
             for image in output.images
         ]
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Modules built in the block get weights of this type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _letter_clip_tokenizer() -> CLIPTokenizer:
+    """One token a letter: enough where the weights are random, and nothing to download."""
+    tokens = ["<|startoftext|>", "<|endoftext|>"]
+    tokens += [c + end for c in string.printable.strip() for end in ("", "</w>")]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+
+
+def _letter_t5_tokenizer(length: int) -> T5Tokenizer:
+    """As the other one, for the other encoder."""
+    pieces = ["<pad>", "</s>", "<unk>", "\N{LOWER ONE EIGHTH BLOCK}", *string.printable.strip()]
+    return T5Tokenizer(
+        vocab=[(piece, 0.0) for piece in pieces], extra_ids=0, model_max_length=length
+    )

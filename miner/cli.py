@@ -1,0 +1,58 @@
+"""The command line: joins the commands and turns errors into one line and an exit status.
+
+Thin on purpose, and light: torch and its like load inside the commands that compute, so that
+``miner --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from miner.commands.bench import bench
+from miner.commands.convert import convert
+from miner.commands.fetch import fetch
+from miner.commands.generate import generate
+from miner.commands.render import render
+from miner.errors import MinerError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells say it."""
+
+app = typer.Typer(
+    name="miner",
+    help="Makes 3D Gaussian splats of prompts and pictures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (generate, convert, render, fetch, bench):
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit status.
+
+    Whatever the user can mend is one line on stderr; only our own mistakes show a traceback.
+
+    Args:
+        arguments: without the program's name; the process's own when not given.
+    """
+    try:
+        status = app(args=arguments, prog_name="miner", standalone_mode=False)
+    except MinerError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in message)
+    sys.stderr.write(f"miner: {line}\n")
+    return status
