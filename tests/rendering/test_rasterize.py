@@ -23,13 +23,13 @@ def _camera(size: int = 21, width: int = 27) -> Camera:
     return Camera(square.cam_to_world, square.fov_y_deg, width=width, height=size)
 
 
-def _scene(seed: int, count: int = 60, dtype: torch.dtype = torch.float64) -> Scene:
+def _scene(seed: int, count: int = 200, dtype: torch.dtype = torch.float64) -> Scene:
     """Specks and veils, nearly clear to opaque, some behind the camera or beside it."""
     generator = torch.Generator().manual_seed(seed)
     means = torch.randn(count, 3, generator=generator, dtype=dtype) * 0.6
     means[:4] *= 4.0
     quats = torch.randn(count, 4, generator=generator, dtype=dtype)
-    scales = torch.exp(torch.randn(count, 3, generator=generator, dtype=dtype) - 2.5)
+    scales = torch.exp(torch.randn(count, 3, generator=generator, dtype=dtype) * 0.8 - 2.0)
     opacities = torch.rand(count, generator=generator, dtype=dtype)
     opacities[::7] = 1.0
     colors = torch.rand(count, 3, generator=generator, dtype=dtype)
@@ -57,7 +57,7 @@ def test_forward_matches_the_dense_twin(seed: int) -> None:
     """
     scene, camera = _scene(seed), _camera()
     expected = rasterize_dense(*scene, camera)
-    assert expected[1].max() > 0.999  # the rule about finished pixels is at work too
+    assert expected[1].max() > 0.9995  # the rule about finished pixels is at work too
     for picture in (
         rasterize_torch(*scene, camera),
         rasterize_torch(*_wanting_gradients(scene), camera),
@@ -113,7 +113,7 @@ def test_bands_keep_to_their_budget() -> None:
 def test_order_of_the_list_does_not_matter() -> None:
     """Gaussians are blended by depth, however they are listed."""
     scene, camera = _scene(7), _camera()
-    shuffled = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    shuffled = torch.randperm(200, generator=torch.Generator().manual_seed(0))
     expected = rasterize_torch(*scene, camera)
     found = rasterize_torch(*(tensor[shuffled] for tensor in scene), camera)
     torch.testing.assert_close(found, expected)
