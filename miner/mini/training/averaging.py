@@ -30,9 +30,9 @@ class Average:
     def update(self, module: nn.Module, step: int) -> None:
         """Move towards the module's present weights."""
         weight = 1 - min(self._decay, (1 + step) / (10 + step))
-        mine = list(self.module.parameters()) + list(self.module.buffers())
-        theirs = list(module.parameters()) + list(module.buffers())
-        torch._foreach_lerp_(mine, [p.detach() for p in theirs], weight)
+        mine, theirs = self.module.state_dict(), module.state_dict()
+        names = [name for name, value in mine.items() if value.is_floating_point()]
+        torch._foreach_lerp_([mine[n] for n in names], [theirs[n] for n in names], weight)
 
     def save(
         self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, spent: float

@@ -81,14 +81,13 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
     """Train until ``minutes`` of this run's own time have passed; the decay follows that clock."""
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    vae = build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    vae = build()
     average = Average(vae, 0.997)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=1e-3, betas=(0.9, 0.98))
     step, spent = average.resume(run / "last.pt", vae, optimizer)
     pictures = paint_all(load(data_folder), seed)
     masks = masks_of(pictures)
     rng = np.random.default_rng(seed + step)
-    compiled = torch.compile(losses)  # fuses the group norms, half of the time otherwise
     curve = (run / "curve.jsonl").open("a")
     mark = time.monotonic()
     while spent < minutes * 60:
@@ -96,10 +95,9 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
             group["lr"] = rate * learning_rate(step, spent / (minutes * 60))
         rows = rng.integers(500, len(pictures), batch)
         x = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        x = x.contiguous(memory_format=torch.channels_last)
         weight = 1 + 3 * torch.from_numpy(masks[rows])[:, None].float()
         with torch.autocast("cpu", torch.bfloat16):
-            terms = compiled(vae, x, weight)
+            terms = losses(vae, x, weight)
         optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
