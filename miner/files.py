@@ -38,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: as for ``write_atomic``. An ``OSError`` raised inside the block counts too:
             the block is there to write this file.
     """
-    target = Path(os.path.realpath(path))  # through a link: replace the file, not the link
+    target = _resolve(path)
     partial = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
     try:
         _refuse_unsuitable(target)
@@ -65,6 +65,14 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise OutputError(f"cannot make the folder {path}: {_reason(error)}") from error
     return Path(path)
+
+
+def _resolve(path: str | os.PathLike[str]) -> Path:
+    """Through a link, so that the file is replaced and not the link."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:  # ValueError: a NUL among the characters
+        raise OutputError(f"cannot write {str(path)!r}: {error}") from error
 
 
 def _refuse_unsuitable(target: Path) -> None:

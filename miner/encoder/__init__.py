@@ -81,6 +81,8 @@ def load(path: str | os.PathLike[str], *, max_gaussians: int = MAX_GAUSSIANS) ->
         return decode(data, max_gaussians=max_gaussians)
     except OSError as error:
         raise BadAsset(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL among the characters of the path
+        raise BadAsset(f"{str(path)!r}: cannot be read: {error}") from error
     except BadAsset as error:
         raise BadAsset(f"{path}: {error}") from error
 

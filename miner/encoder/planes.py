@@ -47,7 +47,7 @@ def bytes_per_gaussian(version: int, sh_degree: int) -> int:
 
 
 def pack(gaussians: Gaussians, version: int) -> list[ByteArray]:
-    """The planes of a file of version 2 or 3, in file order.
+    """The planes of a file of version 2 or 3, flat and in file order.
 
     Args:
         gaussians: finite (see ``limits.require_finite``).
@@ -99,10 +99,10 @@ def _opacities(logits: FloatArray) -> FloatArray:
 
 
 def _to_bytes(values: FloatArray) -> ByteArray:
-    """Round and clamp; ``values`` is scratch and is overwritten."""
+    """Round, clamp and flatten; ``values`` is scratch and is overwritten."""
     np.clip(values, 0, 255, out=values)
     values += _HALF
-    return values.astype(np.uint8)
+    return values.astype(np.uint8).ravel()
 
 
 def _pack_positions(means: FloatArray) -> ByteArray:
@@ -147,7 +147,7 @@ def _unit_xyzw(quats: FloatArray) -> FloatArray:
 
 def _pack_first_three(xyzw: FloatArray) -> ByteArray:
     sign = np.where(xyzw[:, 3:] < 0, np.float32(-127.5), np.float32(127.5))
-    return _to_bytes(xyzw[:, :3] * sign + np.float32(127.5)).ravel()
+    return _to_bytes(xyzw[:, :3] * sign + np.float32(127.5))
 
 
 def _unpack_first_three(stored: ByteArray) -> FloatArray:

@@ -50,7 +50,7 @@ class QualityLimits:
     center_tolerance: float = 0.01
     min_scale: float = 1e-6
     max_scale: float = 0.25
-    color_range: tuple[float, float] = (-0.44, 1.44)
+    color_range: tuple[float, float] = (-0.45, 1.45)
 
 
 @dataclass(frozen=True)
