@@ -89,13 +89,14 @@ def project(
     means2d = points[:, :2] / points[:, 2:] * camera.focal_px
     means2d = means2d + means2d.new_tensor([0.5 * camera.width, 0.5 * camera.height])
     axes = quat_to_matrix(quats[front]) * scales[front].unsqueeze(1)
-    covariances = _covariances(_jacobians(points, camera) @ rotation @ axes)
+    factors = _jacobians(points, camera) @ rotation @ axes
+    covariances = _covariances(factors)
     opacities = opacities[front]
     extents = _extents(covariances.detach(), opacities.detach())
     on_picture = _on_picture(means2d.detach(), extents, camera)
     return Footprints(
         means2d=means2d[on_picture],
-        conics=_inverse(covariances[on_picture]),
+        conics=_conics(factors[on_picture], covariances[on_picture]),
         opacities=opacities[on_picture],
         colors=colors[front[on_picture]],
         extents=extents[on_picture],
@@ -123,9 +124,15 @@ def _covariances(factors: Tensor) -> Tensor:
     return torch.stack([xx + LOW_PASS_PX2, xy, yy + LOW_PASS_PX2], dim=-1)
 
 
-def _inverse(covariances: Tensor) -> Tensor:
+def _conics(factors: Tensor, covariances: Tensor) -> Tensor:
+    """[N,3] (xx, xy, yy) of the inverse covariances.
+
+    The determinant by Lagrange's identity, |u|^2 |v|^2 - (u.v)^2 = |u x v|^2: a sum of positive
+    terms, where xx * yy - xy * xy loses all digits of a long, thin footprint.
+    """
     xx, xy, yy = covariances.unbind(-1)
-    determinant = xx * yy - xy * xy
+    normal = torch.cross(factors[:, 0], factors[:, 1], dim=-1)
+    determinant = (normal * normal).sum(-1) + LOW_PASS_PX2 * (xx + yy - LOW_PASS_PX2)
     return torch.stack([yy, -xy, xx], dim=-1) / determinant.unsqueeze(-1)
 
 

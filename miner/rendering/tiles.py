@@ -3,7 +3,8 @@
 Each tile of 8 x 8 pixels has its list of Gaussians, nearest first. A batch of tiles takes the next
 few Gaussians of its lists at once as dense tensors; tiles whose pixels are all finished leave the
 batch. What is hidden behind a surface is therefore never evaluated, nothing is sorted but pairs of
-tile and Gaussian, and the tensors of one round stay in the cache.
+tile and Gaussian, and the tensors of one round stay in the cache. Where there are too many pairs
+for the memory, the Gaussians are taken in slices of depth, nearest first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from miner.rendering.fragments import (
     MIN_TRANSMITTANCE,
     expand,
     pixel_range,
-    row_bands,
 )
 from miner.rendering.projection import MIN_ALPHA, Footprints
 
@@ -28,7 +28,7 @@ ROUND = 16
 """Gaussians blended into a tile before asking whether it is finished."""
 
 MAX_PAIRS = 4_000_000
-"""Pairs of tile and Gaussian listed at once (a picture with more is done in bands)."""
+"""Pairs of tile and Gaussian listed at once, at about 60 bytes each."""
 
 _BATCH_TILES = {"cpu": 128, "cuda": 16_384}
 """Tiles blended together: on the CPU one round's tensors (0.5 MB each) should stay in the cache."""
@@ -51,12 +51,39 @@ class _Grid:
 
 
 @dataclass(frozen=True, eq=False)
+class _Boxes:
+    """The tiles that each of M Gaussians touches; int64."""
+
+    x_low: Tensor
+    y_low: Tensor
+    columns: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class _Lists:
     """The Gaussians of tile t are ``gaussian[start[t] : start[t] + count[t]]``, nearest first."""
 
     gaussian: Tensor
     start: Tensor
     count: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Canvas:
+    """What is done so far; written to by ``_blend_tiles`` only.
+
+    Attributes:
+        blended: [T,64,C+1] colours and alpha.
+        light: [T,64] the product of 1 - alpha.
+    """
+
+    blended: Tensor
+    light: Tensor
+
+    def unfinished(self) -> Tensor:
+        """[T] bool, tiles with a pixel that still lets light through."""
+        return (self.light > MIN_TRANSMITTANCE).any(dim=1)
 
 
 @torch.no_grad()
@@ -66,17 +93,22 @@ def blend(
     """The same result as ``fragments.blend`` up to rounding, without a graph for gradients."""
     grid = _Grid(-(-width // TILE_PX), -(-height // TILE_PX))
     table = _table(footprints)
-    out = table.new_zeros(grid.rows * grid.columns, TILE_PX * TILE_PX, table.shape[1] - 6)
+    tile_count, pixels = grid.rows * grid.columns, TILE_PX * TILE_PX
+    canvas = _Canvas(
+        table.new_zeros(tile_count, pixels, table.shape[1] - 6), table.new_ones(tile_count, pixels)
+    )
     batch = _BATCH_TILES.get(table.device.type, _BATCH_TILES["cuda"])
-    x_range = _tile_range(footprints, 0, width)
-    y_range = _tile_range(footprints, 1, height)
-    for top, bottom in row_bands(*y_range, x_range[1] - x_range[0] + 1, grid.rows, max_pairs):
-        lists = _tile_lists(x_range, y_range, grid, top, bottom)
+    boxes = _boxes(footprints, width, height)
+    for gaussians in _depth_slices(boxes, max_pairs):
+        unfinished = canvas.unfinished()
+        if not unfinished.any():
+            break
+        lists = _tile_lists(gaussians, boxes, grid, unfinished)
         # Longest lists first: the tiles of a batch then need about the same number of rounds.
         tiles = torch.argsort(lists.count, descending=True)
         for part in torch.split(tiles[: int((lists.count > 0).sum())], batch):
-            out[part] = _blend_tiles(part, lists, table, grid)
-    picture = out.reshape(grid.rows, grid.columns, TILE_PX, TILE_PX, -1).transpose(1, 2)
+            _blend_tiles(part, lists, table, grid, canvas)
+    picture = canvas.blended.reshape(grid.rows, grid.columns, TILE_PX, TILE_PX, -1).transpose(1, 2)
     picture = picture.reshape(grid.rows * TILE_PX, grid.columns * TILE_PX, -1)[:height, :width]
     return picture[..., :-1], picture[..., -1:]
 
@@ -96,54 +128,57 @@ def _table(footprints: Footprints) -> Tensor:
     return torch.cat([table, never])
 
 
-def _tile_range(footprints: Footprints, axis: int, size: int) -> tuple[Tensor, Tensor]:
-    """First and last tile that each footprint's box touches along x (0) or y (1)."""
-    low, high = pixel_range(footprints.means2d[:, axis], footprints.extents[:, axis], size)
-    low_tile, high_tile = low // TILE_PX, high // TILE_PX
-    return low_tile, torch.where(high >= low, high_tile, low_tile - 1)
+def _boxes(footprints: Footprints, width: int, height: int) -> _Boxes:
+    low_high = []
+    for axis, size in enumerate((width, height)):
+        low, high = pixel_range(footprints.means2d[:, axis], footprints.extents[:, axis], size)
+        touched = torch.where(high >= low, high // TILE_PX - low // TILE_PX + 1, 0)
+        low_high.append((low // TILE_PX, touched))
+    (x_low, columns), (y_low, rows) = low_high
+    return _Boxes(x_low, y_low, columns, rows)
 
 
-def _tile_lists(
-    x_range: tuple[Tensor, Tensor],
-    y_range: tuple[Tensor, Tensor],
-    grid: _Grid,
-    top: int,
-    bottom: int,
-) -> _Lists:
-    """The lists of all tiles; those outside the tile rows top..bottom stay empty."""
-    x_low, columns = x_range[0], x_range[1] - x_range[0] + 1
-    y_low, y_high = y_range[0].clamp_min(top), y_range[1].clamp_max(bottom - 1)
-    gaussian, offset = expand((y_high - y_low + 1).clamp_min(0) * columns)
-    columns = columns[gaussian]
-    tile = (y_low[gaussian] + offset // columns) * grid.columns + x_low[gaussian] + offset % columns
-    # Stable, because the pairs come in order of depth.
+def _depth_slices(boxes: _Boxes, max_pairs: int) -> tuple[Tensor, ...]:
+    """Consecutive Gaussians (int64 indices) with about ``max_pairs`` pairs in each slice."""
+    pairs = boxes.columns * boxes.rows
+    sizes = torch.bincount((pairs.cumsum(0) - pairs) // max_pairs).tolist()
+    indices = torch.arange(len(pairs), device=pairs.device)
+    return torch.split(indices, [size for size in sizes if size])
+
+
+def _tile_lists(gaussians: Tensor, boxes: _Boxes, grid: _Grid, wanted: Tensor) -> _Lists:
+    """The lists of all tiles, of these Gaussians only; of tiles that are not wanted, empty ones."""
+    item, offset = expand((boxes.columns * boxes.rows)[gaussians])
+    gaussian = gaussians[item]
+    columns = boxes.columns[gaussian]
+    x, y = boxes.x_low[gaussian] + offset % columns, boxes.y_low[gaussian] + offset // columns
+    tile = y * grid.columns + x
+    kept = torch.nonzero(wanted[tile]).squeeze(1)
+    gaussian, tile = gaussian[kept], tile[kept]
+    # Stable, because the pairs come in order of depth; 32-bit keys take the quick radix sort.
     order = torch.sort(tile.to(torch.int32), stable=True).indices
     count = torch.bincount(tile, minlength=grid.rows * grid.columns)
     return _Lists(gaussian[order], count.cumsum(0) - count, count)
 
 
-def _blend_tiles(tiles: Tensor, lists: _Lists, table: Tensor, grid: _Grid) -> Tensor:
-    """[T,64,C+1] colours and alpha of the tiles, in rounds until each is finished."""
-    light = table.new_ones(len(tiles), TILE_PX * TILE_PX)
-    out = table.new_zeros(len(tiles), TILE_PX * TILE_PX, table.shape[1] - 6)
-    start, count, centers = lists.start[tiles], lists.count[tiles], grid.centers(tiles)
+def _blend_tiles(tiles: Tensor, lists: _Lists, table: Tensor, grid: _Grid, canvas: _Canvas) -> None:
+    """Blend the lists of some tiles into the canvas, in rounds until each tile is finished."""
     slots = torch.arange(ROUND, device=tiles.device)
-    active, done = torch.arange(len(tiles), device=tiles.device), 0
-    while len(active):
+    done = 0
+    while len(tiles):
         slot = done + slots
-        exists = slot < count[active].unsqueeze(1)
-        index = (start[active].unsqueeze(1) + slot).clamp_max(len(lists.gaussian) - 1)
+        index = (lists.start[tiles].unsqueeze(1) + slot).clamp_max(len(lists.gaussian) - 1)
+        exists = slot < lists.count[tiles].unsqueeze(1)
         entries = table[torch.where(exists, lists.gaussian[index], len(table) - 1)]
-        alphas = _alphas(entries, centers[active])
+        alphas = _alphas(entries, grid.centers(tiles))
         # One row more than alphas: the light before and after each Gaussian.
-        lights = torch.cat([light[active].unsqueeze(1), 1.0 - alphas], dim=1).cumprod(dim=1)
-        weights = alphas * lights[:, :-1] * (lights[:, 1:] > MIN_TRANSMITTANCE)
-        out[active] += weights.mT @ entries[..., 6:]
-        light[active] = lights[:, -1]
+        light = torch.cat([canvas.light[tiles].unsqueeze(1), 1.0 - alphas], dim=1).cumprod(dim=1)
+        weights = alphas * light[:, :-1] * (light[:, 1:] > MIN_TRANSMITTANCE)
+        canvas.blended[tiles] += weights.mT @ entries[..., 6:]
+        canvas.light[tiles] = light[:, -1]
         done += ROUND
-        unfinished = (lights[:, -1] > MIN_TRANSMITTANCE).any(dim=1) & (count[active] > done)
-        active = active[unfinished]
-    return out
+        unfinished = (light[:, -1] > MIN_TRANSMITTANCE).any(dim=1)
+        tiles = tiles[unfinished & (lists.count[tiles] > done)]
 
 
 def _alphas(entries: Tensor, centers: Tensor) -> Tensor:

@@ -62,3 +62,19 @@ def test_what_cannot_be_seen_is_dropped() -> None:
     opacities = torch.tensor([0.5, 0.5, 0.5, 0.003, 0.5])
     rest = torch.eye(1, 4).expand(5, 4), torch.full((5, 3), 0.01), opacities, torch.ones(5, 3)
     assert project(means, *rest, camera).order.tolist() == [0]
+
+
+def test_long_thin_footprints_keep_their_digits() -> None:
+    """A needle thousands of pixels long has a positive definite conic in float32.
+
+    Against float64 to 1e-3: the naive determinant has no correct digit left here.
+    """
+    camera = Camera.orbit(0.0, 0.0, 2.0, 49.1, 512)
+    means, opacities, colors = torch.zeros(1, 3), torch.ones(1), torch.ones(1, 3)
+    quats, scales = torch.tensor([[0.9, 0.1, 0.2, 0.4]]), torch.tensor([[20.0, 1e-3, 1e-3]])
+    scene = (means, quats, scales, opacities, colors)
+    single = project(*scene, camera).conics.double()
+    double = project(*(tensor.double() for tensor in scene), camera).conics
+    torch.testing.assert_close(single, double, rtol=1e-3, atol=0)
+    a, b, c = double.unbind(-1)
+    assert (a * c - b * b > 0).all()
