@@ -86,12 +86,11 @@ def decode(data: bytes, *, max_gaussians: int = MAX_GAUSSIANS) -> Gaussians:
     _check_header(header, reader.kind)
     require_count(header.points, max_gaussians)
     size = header.points * planes.bytes_per_gaussian(header.version, header.sh_degree)
-    if size > min(MAX_PAYLOAD_BYTES, reader.max_bytes):
+    if size > MAX_PAYLOAD_BYTES:
+        raise BadAsset(f"the SPZ payload of {size:,} bytes is over {MAX_PAYLOAD_BYTES:,}")
+    if size > reader.max_bytes:
         raise BadAsset(
-            f"the SPZ header claims {header.points:,} Gaussians ({size:,} bytes), "
-            "more than its file can hold"
-            if size > reader.max_bytes
-            else f"the SPZ payload of {size:,} bytes is over the limit of {MAX_PAYLOAD_BYTES:,}"
+            f"the SPZ header claims {header.points:,} Gaussians, more than its file holds"
         )
     payload = reader.read(size)
     reader.finish()
