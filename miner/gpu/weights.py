@@ -101,8 +101,9 @@ class WeightStore:
         """
         if Path(reference).is_absolute():
             return None
-        entry = self.manifest.get(PurePosixPath(reference).parts[0]) if reference else None
-        if entry is None:
+        parts = PurePosixPath(reference).parts
+        entry = self.manifest.get(parts[0]) if parts else None
+        if entry is None or ".." in parts:
             raise ConfigError(
                 f"weights {reference!r}: neither an absolute path nor an entry of models.toml"
             )

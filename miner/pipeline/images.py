@@ -15,8 +15,7 @@ MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 4096 * 4096
 """Beyond this a picture costs a gigabyte to handle, and the models look at 512 px at most."""
 MIN_SIDE_PX = 8
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP")
-"""MPO is what some telephones write under the name of JPEG."""
+FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 def load_image(source: Path | bytes) -> Image.Image:

@@ -1,0 +1,48 @@
+# Everything a fresh clone needs: `make demo`, `make test`, `make bench`. Each makes .venv and installs
+# what is missing by itself; nothing but Python 3.11 or later and make has to be there before.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+TORCH := $(shell sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+
+DEMO_PROMPTS := "a red cube" "a wooden chair" "a blue car" "a white mushroom with a red cap" \
+	"a green tree" "a yellow mug"
+
+.PHONY: demo test bench lint format clean
+
+demo: $(STAMP)
+	$(BIN)/miner generate $(DEMO_PROMPTS) --preset mini -o out/demo/
+	$(BIN)/miner render out/demo/*.ply -o out/demo/sheet.png
+	@echo "look at out/demo/sheet.png: a row for each prompt, turning from the front"
+
+test: lint $(STAMP)
+	$(BIN)/python -m pytest --import-mode=importlib
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Without an NVIDIA driver the CPU build of torch comes first, so that nothing pulls gigabytes of CUDA
+# libraries: from wherever pip looks already, else from PyTorch's own wheels.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv: some minutes the first time"
+	command -v nvidia-smi >/dev/null || $(PIP) 'torch==$(TORCH)+cpu' 2>/dev/null || \
+		$(PIP) --index-url https://download.pytorch.org/whl/cpu 'torch==$(TORCH)'
+	$(PIP) -e '.[dev]'
+	@echo "compiling the numeric parts of rembg: a minute, once"
+	$(BIN)/python -c 'import rembg'
+	touch $@
+
+clean:
+	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""The border where foreign errors become ours, and what it measures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from miner.errors import BadOutput, JobCancelled, MinerError, OutOfMemory, StageError
+from miner.gpu.device import choose_device
+from miner.pipeline.stage import CancelFlag, Timings, stage
+
+CPU = choose_device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (MemoryError(), OutOfMemory),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory),
+        (RuntimeError("BFCArena: Failed to allocate memory for requested buffer"), OutOfMemory),
+        (RuntimeError("shapes differ"), StageError),
+        (KeyError("x"), StageError),
+        (ValueError(), StageError),
+    ],
+)
+def test_foreign_errors_get_the_name_of_the_stage(
+    raised: Exception, expected: type[StageError]
+) -> None:
+    """Whatever a library raises becomes one of ours, with the stage's name and its cause kept."""
+    with pytest.raises(StageError, match="^painting: ") as caught, stage(
+        "painting", CPU, {}, CancelFlag()
+    ):
+        raise raised
+
+    assert type(caught.value) is expected
+    assert caught.value.__cause__ is raised
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("raised", [BadOutput("b", "no"), MinerError("x"), KeyboardInterrupt()])
+def test_our_errors_and_interrupts_pass_through(raised: BaseException) -> None:
+    """An error that is ours already is not wrapped, and neither is an interrupt."""
+    with pytest.raises(type(raised)) as caught, stage("a", CPU, {}, CancelFlag()):
+        raise raised
+
+    assert caught.value is raised
+
+
+def test_a_cancelled_stage_does_not_begin() -> None:
+    """With the flag set the block is not entered and no time is noted."""
+    cancel, timings, entered = CancelFlag(), Timings(), []
+    cancel.set()
+    with pytest.raises(JobCancelled), stage("a", CPU, timings, cancel):
+        entered.append(True)
+
+    assert entered == []
+    assert timings == {}
+
+
+def test_time_is_noted_also_of_a_stage_that_fails() -> None:
+    """Two runs of a stage add up, and a failed one counts."""
+    timings: Timings = {}
+    with pytest.raises(StageError), stage("a", CPU, timings, CancelFlag()):
+        raise ValueError
+    once = timings["a"]
+    with stage("a", CPU, timings, CancelFlag()):
+        pass
+
+    assert timings["a"] >= once > 0

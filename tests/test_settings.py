@@ -1,0 +1,129 @@
+"""Where settings come from, and how they refuse what they do not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from miner.errors import ConfigError
+from miner.settings import load_settings, preset_names
+
+
+def preset_file(folder: Path, extra: str = "") -> str:
+    """A minimal preset with something added to its first section."""
+    path = folder / "mine.toml"
+    path.write_text(
+        f"[text_to_image]\nweights = 'mini/flux'\nsteps = 2\n{extra}\n"
+        "[background]\nweights = 'mini/matting.onnx'\nmodel = 'u2net_custom'\n"
+        "[reconstruct]\nweights = 'mini/triposr'\n"
+    )
+    return str(path)
+
+
+def test_every_shipped_preset_is_valid() -> None:
+    """Each file under config/presets loads, under its own name."""
+    assert {"mini", "flux-schnell"} <= set(preset_names())
+    for name in preset_names():
+        assert load_settings(name, environ={}).preset.name == name
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    """Each layer hides those below it, key by key."""
+    path = preset_file(tmp_path)
+    environ = {"MINER_TEXT_TO_IMAGE__STEPS": "4", "MINER_SURFACE__COUNT": "9000"}
+    flags = {"preset": {"surface": {"count": 8000}}}
+
+    from_file = load_settings(path, environ={}).preset
+    from_environment = load_settings(path, environ=environ).preset
+    from_flags = load_settings(path, flags, environ).preset
+
+    assert (from_file.text_to_image.steps, from_file.surface.count) == (2, 40_000)
+    assert (from_environment.text_to_image.steps, from_environment.surface.count) == (4, 9000)
+    assert (from_flags.text_to_image.steps, from_flags.surface.count) == (4, 8000)
+
+
+def test_a_flag_that_was_not_given_hides_nothing(tmp_path: Path) -> None:
+    """None from the command line leaves what lies below."""
+    environ = {"MINER_SURFACE__COUNT": "9000"}
+    flags = {"preset": {"surface": {"count": None}}}
+
+    assert load_settings(preset_file(tmp_path), flags, environ).preset.surface.count == 9000
+
+
+def test_device_weights_and_preset_come_from_the_environment() -> None:
+    """The three variables without a section are read, and a flag for the preset beats its own."""
+    environ = {"MINER_PRESET": "flux-schnell", "MINER_DEVICE": "cpu", "MINER_WEIGHTS": "/w"}
+    settings = load_settings(environ=environ)
+
+    assert settings.preset.name == "flux-schnell"
+    assert settings.device == "cpu"
+    assert settings.weights == Path("/w")
+    assert load_settings("mini", environ=environ).preset.name == "mini"
+
+
+def test_weights_lie_in_the_data_folder_of_the_user() -> None:
+    """XDG_DATA_HOME is used when absolute, as its specification says, and ignored otherwise."""
+    here = load_settings(environ={"XDG_DATA_HOME": "/data"}).weights
+    relative = load_settings(environ={"XDG_DATA_HOME": "data"}).weights
+
+    assert here == Path("/data/splat-miner/weights")
+    assert relative == Path.home() / ".local/share/splat-miner/weights"
+
+
+@pytest.mark.parametrize(
+    ("extra", "key"),
+    [
+        ("color = 1", "text_to_image.color"),
+        ("size_px = 'big'", "text_to_image.size_px"),
+        ("guidance_scale = nan", "text_to_image.guidance_scale"),
+        ("template = 'no place for it'", "template"),
+    ],
+)
+def test_unknown_keys_and_bad_values_are_named(tmp_path: Path, extra: str, key: str) -> None:
+    """A preset with a wrong key or value stops the start with the key's name, in one line."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(preset_file(tmp_path, extra), environ={})
+
+    assert key in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"MINER_PRESETS": "mini"},
+        {"MINER_TEXT_TO_IMAGE__STEP": "3"},
+        {"MINER_TEXT_TO_IMAGE__STEPS": "many"},
+        {"MINER_DEVICE": "tpu"},
+        {"MINER_WEIGHTS__X": "y"},
+    ],
+)
+def test_a_mistyped_variable_is_an_error(environ: dict[str, str]) -> None:
+    """A variable with our prefix that means nothing is refused rather than ignored."""
+    with pytest.raises(ConfigError):
+        load_settings(environ=environ)
+
+
+def test_five_steps_are_too_many_for_the_distilled_model(tmp_path: Path) -> None:
+    """FLUX takes 1 to 4 steps; other pipelines may take more."""
+    with pytest.raises(ConfigError, match="1 to 4"):
+        load_settings(preset_file(tmp_path), {"preset": {"text_to_image": {"steps": 5}}}, {})
+
+    other = {"preset": {"text_to_image": {"steps": 30, "pipeline": "StableDiffusionPipeline"}}}
+    assert load_settings(preset_file(tmp_path), other, {}).preset.text_to_image.steps == 30
+
+
+@pytest.mark.parametrize("name", ["nope", "../mini", "missing.toml", ""])
+def test_an_unknown_preset_is_named(name: str) -> None:
+    """A preset that is not there is an error that names it or lists what there is."""
+    with pytest.raises(ConfigError):
+        load_settings(name or "''", environ={})
+
+
+def test_a_preset_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    """Binary rubbish in place of a preset is one clear error."""
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"x\.toml"):
+        load_settings(str(path), environ={})
