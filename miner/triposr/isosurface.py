@@ -187,7 +187,9 @@ def _corners_of(cells: Tensor) -> Tensor:
 
 
 def _marched(grid: _Grid, radius: float, grid_points: int) -> Mesh:
-    vertices, faces, _, _ = marching_cubes(grid.values.cpu().numpy(), 0.0)
+    vertices, faces, _, _ = marching_cubes(
+        grid.values.cpu().numpy(), 0.0, gradient_direction="ascent"
+    )
     voxel = 2 * radius / grid.resolution
     vertices = (vertices + np.asarray(grid.origin, np.float32)) * np.float32(voxel) - radius
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32), grid_points)

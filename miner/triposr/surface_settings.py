@@ -41,12 +41,12 @@ class SurfaceSettings:
     resolution: int = 256
     base_resolution: int = 64
     count: int = 40_000
-    spread: float = 0.55
+    spread: float = 0.52
     flatness: float = 0.1
-    inset_px: float = 1.0
+    inset_px: float = 1.5
     opacity: float = 0.99
-    newton_steps: int = 1
-    relax_rounds: int = 4
+    newton_steps: int = 2
+    relax_rounds: int = 6
     drop_hidden: bool = True
 
     def __post_init__(self) -> None:

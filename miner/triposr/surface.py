@@ -1,0 +1,200 @@
+"""A field becomes Gaussians: flat discs, evenly spread over what can be seen of its surface.
+
+Recipe: isosurface, samples uniform by area, neighbours pushed apart, Newton steps back onto the
+isosurface, normals from the field's gradient, one flat Gaussian each, sunk beneath the surface.
+No training and no picture is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from miner.geometry.cameras import SCORER_FOV_Y_DEG, SCORER_RADIUS, SCORER_SIZE_PX
+from miner.geometry.gaussians import Gaussians, from_activated
+from miner.geometry.rotations import quats_from_normals
+from miner.triposr.blue_noise import MeshSampler, Samples, spread_out
+from miner.triposr.field import Field
+from miner.triposr.isosurface import Mesh, extract_mesh
+from miner.triposr.level_set import LevelSet
+from miner.triposr.surface_settings import SurfaceSettings
+from miner.triposr.visibility import visible
+
+Array = NDArray[np.float32]
+
+LONGEST_SIDE = 1.5
+"""Of the box around the centres: the size the subnet's scorer brings every splat to."""
+
+PIXEL = 2 * SCORER_RADIUS * math.tan(math.radians(SCORER_FOV_Y_DEG / 2)) / SCORER_SIZE_PX
+"""Side of a pixel of the scorer's view, at the object, in scene units."""
+
+_SCENE_AXES = (1, 2, 0)
+"""Native x to the camera, y right, z up; scene X right, Y up, Z to the camera."""
+
+_NATIVE_AXES = (2, 0, 1)
+"""The same, backwards."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a field's native frame lies in the scene: turned, centred, scaled.
+
+    Attributes:
+        center: native position of the scene's origin.
+        scale: scene units for one native unit.
+    """
+
+    center: tuple[float, float, float]
+    scale: float
+
+    def to_scene(self, xyz: Array) -> Array:
+        """[N,3] native positions in the scene frame."""
+        placed = (xyz.astype(np.float64) - self.center) * self.scale
+        return np.ascontiguousarray(placed[:, _SCENE_AXES], np.float32)
+
+    def to_native(self, points: torch.Tensor) -> torch.Tensor:
+        """[...,3] scene positions in the native frame, dtype and device as given."""
+        return points[..., _NATIVE_AXES] / self.scale + points.new_tensor(self.center)
+
+
+@dataclass(frozen=True)
+class SurfaceReport:
+    """What was found and what it cost.
+
+    Attributes:
+        grid_points: points of the field asked for by the isosurface.
+        surface_points: and for Newton steps, normals and colours.
+        dense_points: what the whole grid has.
+        triangles: of the mesh.
+        area: of the visible surface, in scene units squared.
+        hidden_fraction: of the whole area, what no camera sees.
+        placement: of the field in the scene.
+    """
+
+    grid_points: int
+    surface_points: int
+    dense_points: int
+    triangles: int
+    area: float
+    hidden_fraction: float
+    placement: Placement
+
+
+def field_to_gaussians(
+    field: Field, settings: SurfaceSettings | None = None, seed: int = 0
+) -> tuple[Gaussians, SurfaceReport]:
+    """Gaussians that look like the isosurface of a field from every side.
+
+    Args:
+        field: in TripoSR's native frame.
+        settings: the recipe; the default one if None.
+        seed: the same seed gives the same Gaussians.
+
+    Returns:
+        ``settings.count`` Gaussians in the scene frame (+Y up, front to +Z), the box around their
+        centres in the middle of the scene and its longest side ``LONGEST_SIDE``; and the report.
+
+    Raises:
+        BadOutput: the field has no surface.
+    """
+    settings = settings or SurfaceSettings()
+    rng = np.random.default_rng(seed)
+    mesh = extract_mesh(field, settings)
+    voxel = 2 * field.radius / settings.resolution
+    samples, area, hidden = _visible_samples(mesh, voxel, settings, rng)
+    spacing = math.sqrt(area / len(samples))
+    samples = spread_out(samples, spacing, settings.relax_rounds)
+    level_set = LevelSet(field, settings.threshold, voxel)
+    samples = _onto_surface(level_set, samples, voxel, settings.newton_steps)
+    colors = _colors(field, samples.points)
+
+    gaussians, placement = _flat_gaussians(samples, colors, spacing, settings)
+    report = SurfaceReport(
+        grid_points=mesh.grid_points,
+        surface_points=level_set.points + len(samples),
+        dense_points=(settings.resolution + 1) ** 3,
+        triangles=len(mesh.faces),
+        area=area * placement.scale**2,
+        hidden_fraction=hidden,
+        placement=placement,
+    )
+    return gaussians, report
+
+
+def _visible_samples(
+    mesh: Mesh, voxel: float, settings: SurfaceSettings, rng: np.random.Generator
+) -> tuple[Samples, float, float]:
+    """``settings.count`` samples, the area they stand for, and the hidden fraction of the whole."""
+    sampler = MeshSampler(mesh)
+    samples = sampler.draw(settings.count, rng)
+    if not settings.drop_hidden:
+        return samples, sampler.area, 0.0
+    samples = samples.take(visible(samples, mesh.vertices, voxel))
+    fraction = len(samples) / settings.count
+    while len(samples) < settings.count:
+        missing = settings.count - len(samples)
+        more = sampler.draw(math.ceil(1.1 * missing / fraction) + 16, rng)
+        more = more.take(visible(more, mesh.vertices, voxel))
+        samples = samples.joined(more.take(rng.permutation(len(more))[:missing]))
+    return samples, sampler.area * fraction, 1 - fraction
+
+
+def _onto_surface(level_set: LevelSet, samples: Samples, voxel: float, steps: int) -> Samples:
+    """Samples moved to where the level is zero, with the field's own normals.
+
+    The gradient is taken once, before the first step (the chord variant of Newton's method): samples
+    of a mesh start so near that it hardly changes. No step is longer than a voxel, so a wild
+    gradient cannot throw a point off.
+    """
+    points = torch.from_numpy(samples.points).to(level_set.device)
+    normals = torch.from_numpy(samples.normals).to(level_set.device)
+    level, gradient = level_set.with_gradient(points, 0.5 * voxel)
+    slope = gradient.norm(dim=1).clamp_min(1e-12)
+    outwards = -gradient / slope[:, None]
+    # Where the field contradicts the mesh (a flat spot, a crease) the mesh is right.
+    agrees = (outwards * normals).sum(dim=1) > 0
+    normals = torch.where(agrees[:, None], outwards, normals)
+    for step in range(steps):
+        if step:
+            level = level_set(points)
+        move = torch.where(agrees, (level / slope).clamp(-voxel, voxel), 0.0)
+        points = points + move[:, None] * normals
+    return Samples(points.cpu().numpy(), normals.cpu().numpy())
+
+
+def _colors(field: Field, points: Array) -> Array:
+    with torch.no_grad():
+        _, color = field.query(torch.from_numpy(points).to(field.device))
+    return np.asarray(color.float().clamp(0, 1).cpu().numpy())
+
+
+def _flat_gaussians(
+    samples: Samples, colors: Array, spacing: float, settings: SurfaceSettings
+) -> tuple[Gaussians, Placement]:
+    """The discs in the scene frame, and how native positions became scene positions."""
+    box = np.ptp(samples.points, axis=0)
+    inset = settings.inset_px * PIXEL * float(box.max()) / LONGEST_SIDE
+    placement = _placement(samples.points - inset * samples.normals)
+    tangential = settings.spread * spacing * placement.scale
+    scales = np.full((len(samples), 3), tangential, np.float32)
+    scales[:, 2] *= settings.flatness
+    normals = np.ascontiguousarray(samples.normals[:, _SCENE_AXES])
+    gaussians = from_activated(
+        placement.to_scene(samples.points - inset * samples.normals),
+        scales,
+        quats_from_normals(torch.from_numpy(normals)).numpy(),
+        np.full(len(samples), settings.opacity, np.float32),
+        colors,
+    )
+    return gaussians, placement
+
+
+def _placement(centers: Array) -> Placement:
+    """Where the box around native centres goes to the middle of the scene, at its proper size."""
+    low, high = centers.min(axis=0).astype(np.float64), centers.max(axis=0).astype(np.float64)
+    x, y, z = ((low + high) / 2).tolist()
+    return Placement((x, y, z), LONGEST_SIDE / float((high - low).max()))
