@@ -11,8 +11,10 @@ from torch import nn
 
 
 def learning_rate(step: int, progress: float, warmup: int = 150) -> float:
-    """Factor on the base rate: a linear warm-up in steps, then a cosine over ``progress`` in [0,1]."""
-    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    """Factor on the base rate: linear warm-up in steps, then a cosine over ``progress``."""
+    return min(1.0, (step + 1) / warmup) * (
+        0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    )
 
 
 class Average:
@@ -35,9 +37,14 @@ class Average:
         torch._foreach_lerp_([mine[n] for n in names], [theirs[n] for n in names], weight)
 
     def save(
-        self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, spent: float
+        self,
+        path: Path,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        spent: float,
     ) -> None:
-        """Write everything needed to go on, by way of a second file so that a crash loses nothing."""
+        """Write all that is needed to go on, by way of a second file: a crash loses nothing."""
         state = {
             "average": self.module.state_dict(),
             "module": module.state_dict(),

@@ -1,8 +1,8 @@
 """The training data: shards of drawn objects with pictures, points, colours and captions.
 
-``python -m miner.mini.training.dataset FOLDER --first 0 --count 40`` writes shards of 250 objects; a
-shard is a function of its number alone, so that several processes can share the work and a run can be
-resumed. Readers use whatever shards exist.
+``python -m miner.mini.training.dataset FOLDER --first 0 --count 40`` writes shards of 250 objects.
+A shard is a function of its number alone, so that several processes can share the work and a run
+can be resumed. Readers use whatever shards exist.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def sample_points(
         surface = surface - normals * scene.distance(surface)[:, None]
     lit = scene.color(surface) * shade(scene.normal(surface))[:, None]
     spread = np.where(rng.random((2, len(close), 1)) < 0.6, 0.012, 0.045)
-    near = (surface + rng.standard_normal((2, len(close), 3)) * spread).reshape(-1, 3)
-    near = np.clip(near, -RADIUS, RADIUS).astype(np.float32)
+    jitter = rng.standard_normal((2, len(close), 3)) * spread
+    near = np.clip((surface + jitter).reshape(-1, 3), -RADIUS, RADIUS).astype(np.float32)
     points = np.concatenate([near, anywhere[:UNIFORM]])
     sdf = np.concatenate([scene.distance(near), d[:UNIFORM]])
     rgb = np.clip(np.concatenate([lit, lit]) * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -83,7 +83,8 @@ def make_shard(folder: Path, number: int) -> None:
         return
     rng = np.random.default_rng([17, number])
     rows: dict[str, list[object]] = {
-        name: [] for name in ("rgba", "points", "sdf", "rgb", "kinds", "colors", "frames", "captions")
+        name: []
+        for name in ("rgba", "points", "sdf", "rgb", "kinds", "colors", "frames", "captions")
     }
     for _ in range(SHARD):
         drawn = refit(draw(rng, unseen=number >= UNSEEN_SHARD))
@@ -98,7 +99,7 @@ def make_shard(folder: Path, number: int) -> None:
         rows["captions"].append(drawn.caption.text)
     part = path.with_suffix(".part")
     with part.open("wb") as file:
-        np.savez(file, **{name: np.array(values) for name, values in rows.items()})
+        np.savez(file, allow_pickle=False, **{k: np.array(v) for k, v in rows.items()})
     part.replace(path)
 
 
@@ -113,7 +114,7 @@ def load(folder: Path, unseen: bool = False, skip: int = 0, limit: int | None = 
                 stacks.setdefault(name, []).append(shard[name])
     whole = {name: np.concatenate(parts) for name, parts in stacks.items()}
     captions = [str(text) for text in whole.pop("captions")]
-    return Objects(captions=captions, **whole)  # type: ignore[arg-type]
+    return Objects(captions=captions, **whole)
 
 
 def main() -> None:

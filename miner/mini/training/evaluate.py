@@ -13,6 +13,7 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -45,9 +46,9 @@ VIEWS = (0, 60, 120)
 """Of the nearest-silhouette check: the front and two that show the depth."""
 
 
-def _say(name: str, value: float, target: float) -> None:
-    mark = "met" if value >= target else "MISSED"
-    print(f"{name:<58} {value:7.3f}   target {target:.2f}   {mark}")
+def _say(name: str, value: SupportsFloat, target: float) -> None:
+    mark = "met" if float(value) >= target else "MISSED"
+    print(f"{name:<58} {float(value):7.3f}   target {target:.2f}   {mark}")
 
 
 def _framed_picture(drawn: Drawn) -> torch.Tensor:
@@ -125,7 +126,10 @@ def silhouette_bank(draws: int = 10) -> dict[str, list[list[Mask]]]:
 def nearest_kinds(masks: list[Mask], bank: dict[str, list[list[Mask]]]) -> list[str]:
     """Kinds from the most to the least alike, each by its nearest draw."""
     best = {
-        kind: max(float(np.mean([iou(a, b) for a, b in zip(masks, views, strict=True)])) for views in draws)
+        kind: max(
+            float(np.mean([iou(a, b) for a, b in zip(masks, views, strict=True)]))
+            for views in draws
+        )
         for kind, draws in bank.items()
     }
     return sorted(best, key=lambda kind: -best[kind])
@@ -156,7 +160,9 @@ def evaluate_line(pipeline: Pipeline, count: int) -> None:
 
 def main() -> None:
     """Evaluate the shipped weights, or a folder of others."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("what", choices=("triposr", "flux", "line"))
     parser.add_argument("--count", type=int, default=120)
     parser.add_argument("--weights", type=Path, help="a TripoSR folder other than the shipped one")

@@ -1,9 +1,9 @@
-"""Training of the small FLUX: the transformer and both text encoders, jointly, on encoded pictures.
+"""Training of the small FLUX: the transformer and both text encoders, on encoded pictures.
 
 ``python -m miner.mini.training.flow DATA VAE_RUN RUN --minutes 40`` resumes from RUN/last.pt.
 
-Rectified flow: x_t = (1 - t) x_0 + t noise, the target is noise - x_0. The sampler takes one to four
-steps, so half of the times in training are exactly those that it visits.
+Rectified flow: x_t = (1 - t) x_0 + t noise, the target is noise - x_0. The sampler takes one to
+four steps, so half of the times in training are exactly those that it visits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
@@ -109,11 +114,15 @@ class Flow(nn.Module):
 
 @torch.no_grad()
 def normalised(vae: AutoencoderKL, pictures: np.ndarray) -> AutoencoderKL:
-    """The same VAE with 1 x 1 convolutions added that give every latent channel mean 0 and spread 1
-    after the pipeline's shift and scale."""
+    """The same VAE with 1 x 1 convolutions that make its latents standard.
+
+    Every channel has mean 0 and spread 1 after the pipeline's shift and scale.
+    """
     means = torch.cat([m for m in _means(vae, pictures[:2000])]).permute(1, 0, 2, 3).flatten(1)
     mu, sigma = means.mean(1), means.std(1)
-    out = AutoencoderKL.from_config({**vae.config, "use_quant_conv": True, "use_post_quant_conv": True})
+    out = AutoencoderKL.from_config(
+        {**vae.config, "use_quant_conv": True, "use_post_quant_conv": True}
+    )
     out.load_state_dict(vae.state_dict(), strict=False)
     scale, shift = out.config.scaling_factor, out.config.shift_factor
     forth, back = torch.zeros(32, 32), torch.diag(sigma * scale)
@@ -167,8 +176,6 @@ def tokens_of(captions: list[str]) -> tuple[Tensor, Tensor]:
 
 def export(flow: Flow, vae: AutoencoderKL, folder: Path) -> None:
     """Write a FluxPipeline folder in half precision."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
     pipe = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False),
         vae=vae,
@@ -209,11 +216,14 @@ def train(options: argparse.Namespace) -> None:
         half = options.batch // 2
         t[:half] = visited[torch.randint(0, len(visited), (half,), generator=generator)]
         xt = torch.lerp(x0, noise, t[:, None, None])
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.autocast("cpu", torch.bfloat16, enabled=options.bf16),
+        ):
             velocity = compiled(xt, t, clip_ids[rows], t5_ids[rows]).float()
         loss = (velocity - (noise - x0)).square().mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
         optimizer.step()
         average.update(flow, step)

@@ -1,13 +1,14 @@
 """A classifier of kind and colour, trained on true pictures only; it judges what the FLUX paints.
 
-``python -m miner.mini.training.judge DATA OUT.safetensors --minutes 5``. It never sees a picture that
-a network made, so that it cannot learn to forgive one.
+``python -m miner.mini.training.judge DATA OUT.safetensors --minutes 5``. It never sees a picture
+that a network made, so that it cannot learn to forgive one.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,17 @@ class Judge(nn.Module):
         super().__init__()
         widths = (3, 24, 48, 96, 128)
         layers: list[nn.Module] = []
-        for inside, outside in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(inside, outside, 3, 2, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
-            layers += [nn.Conv2d(outside, outside, 3, 1, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+        for inside, outside in pairwise(widths):
+            layers += [
+                nn.Conv2d(inside, outside, 3, 2, 1, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.ReLU(),
+            ]
+            layers += [
+                nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.ReLU(),
+            ]
         self.body = nn.Sequential(*layers)
         self.kind = nn.Linear(128 * 16, len(KIND_NAMES))
         self.color = nn.Linear(128 * 16, len(COLOR_NAMES))
@@ -55,7 +64,9 @@ def judge_pictures(judge: Judge, pictures: NDArray[np.uint8]) -> tuple[Tensor, T
 def load_judge(path: Path) -> Judge:
     """A trained judge."""
     judge = Judge()
-    judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()})
+    judge.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+    )
     return judge.eval()
 
 
@@ -91,9 +102,13 @@ def train(data_folder: Path, path: Path, minutes: float, seed: int) -> None:
         step += 1
     judge = average.module.eval()  # type: ignore[assignment]
     kind, color = judge_pictures(judge, pictures[:500].numpy())
-    print(f"{step} steps; new draws: kind {(kind == kinds[:500]).float().mean():.4f}, "
-          f"colour {(color == colors[:500]).float().mean():.4f}")
-    save_file({k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}, path)
+    print(
+        f"{step} steps; new draws: kind {(kind == kinds[:500]).float().mean():.4f}, "
+        f"colour {(color == colors[:500]).float().mean():.4f}"
+    )
+    save_file(
+        {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}, path
+    )
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ from .dataset import SIZE, load
 from .pictures import BACKGROUND
 
 INPUT, INNER = 320, 80
+WIDTH = 16
+"""Channels at full resolution; the network has about two hundred thousand parameters."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -40,7 +42,7 @@ def _block(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
 class MattingNet(nn.Module):
     """Normalised pictures [B,3,320,320] to foreground probabilities [B,1,320,320]."""
 
-    def __init__(self, width: int = 16) -> None:
+    def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
         w = (width, 2 * width, 3 * width, 4 * width)
         self.down = nn.ModuleList(
@@ -98,7 +100,9 @@ def make_batch(rgba: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor
     rgb = picture[:, :3] + backgrounds(b, generator) * (1 - alpha)
     blurred = F.avg_pool2d(F.pad(rgb, (1, 1, 1, 1), mode="replicate"), 3, 1)
     rgb = torch.lerp(rgb, blurred, torch.rand(b, 1, 1, 1, generator=generator))
-    rgb = rgb + torch.randn(rgb.shape, generator=generator) * 0.03 * torch.rand(b, 1, 1, 1, generator=generator)
+    rgb = rgb + torch.randn(rgb.shape, generator=generator) * 0.03 * torch.rand(
+        b, 1, 1, 1, generator=generator
+    )
     rgb = F.interpolate(rgb.clamp(0, 1), (INNER, INNER), mode="bicubic").clamp(0, 1)
     rgb = rgb / rgb.amax((1, 2, 3), keepdim=True)  # as rembg does before it normalises
     mask = F.interpolate(alpha, (INNER, INNER), mode="bilinear")
@@ -121,7 +125,9 @@ def train(data: Path, run: Path, minutes: float, seed: int) -> None:
     while spent < minutes * 60:
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * learning_rate(step, spent / (minutes * 60))
-        x, mask = make_batch(rgba[torch.randint(0, len(rgba), (24,), generator=generator)], generator)
+        x, mask = make_batch(
+            rgba[torch.randint(0, len(rgba), (24,), generator=generator)], generator
+        )
         loss = F.binary_cross_entropy_with_logits(net.logits(x), mask)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -131,13 +137,17 @@ def train(data: Path, run: Path, minutes: float, seed: int) -> None:
         now = time.monotonic()
         spent, mark = spent + now - mark, now
         if step % 100 == 0:
-            print(json.dumps({"step": step, "minutes": spent / 60, "loss": loss.item()}), file=curve, flush=True)
+            print(
+                json.dumps({"step": step, "minutes": spent / 60, "loss": loss.item()}),
+                file=curve,
+                flush=True,
+            )
     average.save(run / "last.pt", net, optimizer, step, spent)
 
 
-def export(run: Path, path: Path) -> None:
+def export(run: Path, path: Path, width: int = WIDTH) -> None:
     """Write the averaged network as ONNX with a fixed input [1,3,320,320]."""
-    net = MattingNet()
+    net = MattingNet(width)
     net.load_state_dict(torch.load(run / "last.pt", weights_only=True)["average"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter without onnxscript calls itself deprecated

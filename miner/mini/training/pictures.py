@@ -26,7 +26,9 @@ def compose(
     premultiplied[..., :3] *= premultiplied[..., 3:] / 255
     side = max(8, round(SIZE * min(frame / RENDERED, 1.0)))
     planes = [
-        np.asarray(Image.fromarray(premultiplied[..., i]).resize((side, side), Image.Resampling.BOX))
+        np.asarray(
+            Image.fromarray(premultiplied[..., i]).resize((side, side), Image.Resampling.BOX)
+        )
         for i in range(4)
     ]
     small = np.stack(planes, -1)

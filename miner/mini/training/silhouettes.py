@@ -15,7 +15,7 @@ from .world.march import camera_rays
 Mask = NDArray[np.bool_]
 
 GRID = 72
-"""Samples of the field along each axis; rays read them by trilinear interpolation of log density."""
+"""Samples of the field along each axis; rays interpolate their log density."""
 
 
 @torch.no_grad()
@@ -29,7 +29,11 @@ def field_grid(field: Field) -> torch.Tensor:
 
 @torch.no_grad()
 def field_silhouette(
-    grid: torch.Tensor, radius: float, azimuth_deg: float, elevation_deg: float, size: int,
+    grid: torch.Tensor,
+    radius: float,
+    azimuth_deg: float,
+    elevation_deg: float,
+    size: int,
     threshold: float = 25.0,
 ) -> Mask:
     """Where [size,size] rays of the world's camera meet density above the threshold."""

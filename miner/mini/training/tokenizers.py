@@ -1,4 +1,4 @@
-"""The tokenizers of the small FLUX: every word of the world is one piece, all else falls to letters.
+"""The tokenizers of the small FLUX: every word of the world is a piece, all else is letters.
 
 Built by hand rather than trained: byte-pair training is not the same in every process, and unigram
 training on such captions splits common words into letters. Both expect lower case; the class that

@@ -1,11 +1,10 @@
 """Training of the small TripoSR, with direct supervision in space and no rendering.
 
-``python -m miner.mini.training.triposr DATA RUN --minutes 60`` resumes from RUN/last.pt if it is there.
+``python -m miner.mini.training.triposr DATA RUN --minutes 60`` resumes from RUN/last.pt if there.
 
-Loss: cross-entropy of the occupancy logit log(density / 25) against sigmoid(-sdf / WIDTH), and L1 of
-the colour at points near the surface. A volume renderer would need ten times the points for the same
-gradient. The picture is degraded as the stages before degrade it: another crop, a shift, blur, noise,
-a gain on the object, a background that is not quite grey.
+Loss: cross-entropy of the occupancy logit log(density / 25) against sigmoid(-sdf / WIDTH), and L1
+of the colour at points near the surface. The picture is degraded as the stages before degrade it:
+another crop, a shift, blur, noise, a gain on the object, a background that is not quite grey.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from miner.triposr.config import (
     BackboneConfig,
     DecoderConfig,
-    TripoSRConfig,
     TriplaneConfig,
+    TripoSRConfig,
     UpsamplerConfig,
     VitConfig,
 )
@@ -123,7 +122,14 @@ def conditioning(rgba: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees: pictures [B,64,64,3], points [B,P,3], sdf [B,P], colours [B,P,3] (-1: none)."""
+    """What one step sees; P points an object.
+
+    Attributes:
+        rgb: [B,64,64,3] degraded pictures in [0,1].
+        points: [B,P,3] native.
+        sdf: [B,P] signed distances.
+        colors: [B,P,3] lit colours in [0,1], -1 where there is no surface near.
+    """
 
     rgb: Tensor
     points: Tensor
@@ -195,7 +201,12 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
         now = time.monotonic()
         spent, mark = spent + now - mark, now
         if step % 50 == 0:
-            row = {"step": step, "minutes": spent / 60, "occ": occupancy.item(), "color": color.item()}
+            row = {
+                "step": step,
+                "minutes": spent / 60,
+                "occ": occupancy.item(),
+                "color": color.item(),
+            }
             print(json.dumps(row), file=curve, flush=True)
         if step % 250 == 0:
             average.save(run / "last.pt", model, optimizer, step, spent)

@@ -2,9 +2,9 @@
 
 ``python -m miner.mini.training.vae DATA RUN --minutes 35`` resumes from RUN/last.pt if it is there.
 
-Three things make colours survive: pixels of the object weigh four times, the error is also taken after
-pooling, and the first three channels of the mean are tied to the picture averaged over 8 x 8 pixels.
-Noise on the latents in training makes the decoder forgive a flow that does not hit them exactly.
+Three things make colours survive: pixels of the object weigh four times, the error is also taken
+after pooling, and the first three channels of the mean are tied to the picture averaged over 8 x 8
+pixels. Noise on the latents makes the decoder forgive a flow that does not hit them exactly.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def object_psnr(vae: nn.Module, pictures: np.ndarray, masks: np.ndarray) -> tupl
     """PSNR in dB over all pixels and over those of the object."""
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.cat([vae.decode(vae.encode(p).latent_dist.mean).sample for p in x.split(32)])  # type: ignore[operator]
+    y = torch.cat([vae.decode(vae.encode(p).latent_dist.mean).sample for p in x.split(32)])  # type: ignore[operator, no-untyped-call]
     squared = ((y.clamp(-1, 1) - x) / 2).square().mean(1)
     inside = squared[torch.from_numpy(masks)]
     return float(-10 * squared.mean().log10()), float(-10 * inside.mean().log10())
@@ -109,7 +109,9 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
         if step % 100 == 0:
             row = {"step": step, "minutes": spent / 60, **{k: v.item() for k, v in terms.items()}}
             if step % 500 == 0:
-                row["psnr"], row["psnr_object"] = object_psnr(average.module, pictures[:128], masks[:128])
+                row["psnr"], row["psnr_object"] = object_psnr(
+                    average.module, pictures[:128], masks[:128]
+                )
                 average.save(run / "last.pt", vae, optimizer, step, spent)
             print(json.dumps(row), file=curve, flush=True)
     average.save(run / "last.pt", vae, optimizer, step, spent)

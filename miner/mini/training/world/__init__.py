@@ -1,1 +1,1 @@
-"""The procedural world: signed-distance objects, their colours, their captions, and a ray marcher."""
+"""The procedural world: signed-distance objects, colours, captions, and a ray marcher."""

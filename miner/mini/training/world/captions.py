@@ -34,13 +34,17 @@ WIDE = {"wide": 1.2, "thick": 1.2, "fat": 1.25, "narrow": 0.8, "thin": 0.75, "sl
 FRAME = {"small": 0.62, "little": 0.62, "tiny": 0.55, "big": 0.9, "large": 0.9, "huge": 0.92}
 """Size words and what they change: heights, widths, and the share of the picture."""
 
-COLOR_WORDS = {"grey": ("grey", "gray"), "purple": ("purple", "violet"), "cyan": ("cyan", "turquoise")}
+COLOR_WORDS = {
+    "grey": ("grey", "gray"),
+    "purple": ("purple", "violet"),
+    "cyan": ("cyan", "turquoise"),
+}
 
 MATERIALS = {"wooden": "brown", "golden": "yellow", "snowy": "white", "gold": "yellow"}
 """Words that imply a colour where none is named."""
 
-IDLE = tuple(
-    """nice cute shiny glossy matte old new modern antique ancient classic fancy elegant plain smooth
+_IDLE_TEXT = """
+    nice cute shiny glossy matte old new modern antique ancient classic fancy elegant plain smooth
     rough detailed realistic stylized cartoon low poly high quality beautiful ornate rustic vintage
     futuristic clean dirty broken magic royal heavy light soft hard cheap expensive kitchen garden
     office outdoor indoor metal plastic stone glass ceramic leather velvet steel marble paper clay
@@ -55,8 +59,10 @@ IDLE = tuple(
     plane truck bike bus street city forest mountain river ocean beach desert island moon star sun
     sky cloud fire water ice snow sand rock gold silver bronze copper iron crystal diamond gem
     with and of in on the for from by at to its very really some this that standing sitting
-    lying flying running walking sleeping smiling left right front back side top bottom inside""".split()
-)
+    lying flying running walking sleeping smiling left right front back side top bottom inside
+"""
+
+IDLE = tuple(_IDLE_TEXT.split())
 """Words that change nothing; learnt so that they can be ignored."""
 
 
@@ -81,7 +87,7 @@ class Caption:
 
 
 def phrase(kind: str, color: str, phrasing: int) -> str:
-    """The plain caption of a kind and a colour in one of the phrasings (taken modulo their number)."""
+    """The plain caption of a kind and a colour in one of the phrasings (modulo their number)."""
     every = PHRASINGS + LATE_PHRASINGS
     form = every[phrasing % len(every)]
     return form.format(k=f"{color} {kind}", n=kind, c=color)

@@ -25,7 +25,7 @@ ELEVATIONS_DEG = (9.0, 15.0)
 """The front picture is taken from a little above, between these two."""
 
 FILL = 0.56
-"""Half of the object's longest side in the native frame: about 0.85 of the default camera's view."""
+"""Half of the object's longest side in the native frame: about 0.85 of the camera's view."""
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,3 @@ def _extent(
     x0, x1 = columns[0] / size * 2 - 1, (columns[-1] + 1) / size * 2 - 1
     y0, y1 = 1 - (rows[-1] + 1) / size * 2, 1 - rows[0] / size * 2
     return np.array([x0, y0]), np.array([x1, y1])
-
-

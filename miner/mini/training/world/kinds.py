@@ -115,11 +115,11 @@ def _capsule(d: Draw) -> list[Part]:
 
 
 def _table(d: Draw) -> list[Part]:
-    w, l, h = d.u(0.36, 0.5) * d.wide, d.u(0.5, 0.65) * d.wide, d.u(0.5, 0.65) * d.tall
+    w, long, h = d.u(0.36, 0.5) * d.wide, d.u(0.5, 0.65) * d.wide, d.u(0.5, 0.65) * d.tall
     t = d.u(0.05, 0.065)
-    top = moved(box((w, l, t), 0.01), z=h)
+    top = moved(box((w, long, t), 0.01), z=h)
     leg = d.u(0.055, 0.075)
-    legs = _four(lambda x, y: moved(box((leg, leg, h / 2)), x, y, h / 2), w - leg, l - leg)
+    legs = _four(lambda x, y: moved(box((leg, leg, h / 2)), x, y, h / 2), w - leg, long - leg)
     return [*_main(top), *_second(legs)]
 
 
@@ -207,9 +207,9 @@ def _snowman(d: Draw) -> list[Part]:
 
 
 def _house(d: Draw) -> list[Part]:
-    w, l, h = d.u(0.34, 0.4) * d.wide, d.u(0.42, 0.5) * d.wide, d.u(0.26, 0.32) * d.tall
-    walls = moved(box((w, l, h)), z=h)
-    roof = moved(gable(w + 0.08, l + 0.06, d.u(0.3, 0.4)), z=2 * h)
+    w, long, h = d.u(0.34, 0.4) * d.wide, d.u(0.42, 0.5) * d.wide, d.u(0.26, 0.32) * d.tall
+    walls = moved(box((w, long, h)), z=h)
+    roof = moved(gable(w + 0.08, long + 0.06, d.u(0.3, 0.4)), z=2 * h)
     door = moved(box((0.05, 0.09, 0.16)), x=w, z=0.16)
     return [*_main(walls), *_second(roof), Part(door, "wood")]
 
@@ -223,22 +223,22 @@ def _tower(d: Draw) -> list[Part]:
 
 
 def _car(d: Draw) -> list[Part]:
-    l, w, h = d.u(0.62, 0.72) * d.wide, d.u(0.28, 0.33), d.u(0.12, 0.15) * d.tall
-    body = moved(box((w, l, h), 0.04), z=0.14 + h)
+    long, w, h = d.u(0.62, 0.72) * d.wide, d.u(0.28, 0.33), d.u(0.12, 0.15) * d.tall
+    body = moved(box((w, long, h), 0.04), z=0.14 + h)
     base = 0.14 + 2 * h
-    cabin = moved(box((w * 0.86, l * 0.5, 0.13), 0.05), y=-0.05, z=base + 0.08)
-    glass = moved(box((w * 0.89, l * 0.42, 0.065), 0.01), y=-0.05, z=base + 0.09)
+    cabin = moved(box((w * 0.86, long * 0.5, 0.13), 0.05), y=-0.05, z=base + 0.08)
+    glass = moved(box((w * 0.89, long * 0.42, 0.065), 0.01), y=-0.05, z=base + 0.09)
     disc = turned(cylinder(0.15, 0.06, 0.01), "y", 90)
-    wheels = _four(lambda x, y: moved(disc, x, y, 0.15), w - 0.03, l * 0.62)
+    wheels = _four(lambda x, y: moved(disc, x, y, 0.15), w - 0.03, long * 0.62)
     return [*_main(body, cabin), Part(glass, "glass"), *_second(wheels)]
 
 
 def _boat(d: Draw) -> list[Part]:
-    l = d.u(0.55, 0.65) * d.wide
-    hull = carved(ellipsoid((0.3, l, 0.42)), moved(box((2, 2, 1)), z=1.0))
+    long = d.u(0.55, 0.65) * d.wide
+    hull = carved(ellipsoid((0.3, long, 0.42)), moved(box((2, 2, 1)), z=1.0))
     mast = moved(cylinder(0.05, 0.33 * d.tall), z=0.33 * d.tall)
     top = d.u(0.52, 0.6) * d.tall
-    sail = moved(turned(gable(l * 0.42, 0.06, top - 0.08), "z", 90), z=0.1)
+    sail = moved(turned(gable(long * 0.42, 0.06, top - 0.08), "z", 90), z=0.1)
     return [*_main(hull), *_second(sail), Part(mast, "wood")]
 
 
@@ -247,16 +247,14 @@ def _rocket(d: Draw) -> list[Part]:
     body = moved(cylinder(r, h / 2), z=0.16 + h / 2)
     nose = moved(frustum(r, 0.015, 0.18), z=0.16 + h + 0.18)
     fin = box((0.045, r + 0.17, 0.13))
-    fins = [
-        moved(turned(fin, "z", angle), z=0.16) for angle in (45, 135)
-    ]
+    fins = [moved(turned(fin, "z", angle), z=0.16) for angle in (45, 135)]
     return [*_main(body), *_second(nose, *fins)]
 
 
 def _sword(d: Draw) -> list[Part]:
-    l = d.u(0.8, 0.95) * d.tall
-    blade = moved(box((0.06, 0.125 * d.wide, l / 2), 0.015), z=l / 2)
-    tip = moved(turned(gable(0.125 * d.wide, 0.06, 0.17), "z", 90), z=l)
+    long = d.u(0.8, 0.95) * d.tall
+    blade = moved(box((0.06, 0.125 * d.wide, long / 2), 0.015), z=long / 2)
+    tip = moved(turned(gable(0.125 * d.wide, 0.06, 0.17), "z", 90), z=long)
     guard = box((0.075, 0.27, 0.055), 0.015)
     grip = moved(cylinder(0.06, 0.16), z=-0.2)
     knob = moved(sphere(0.085), z=-0.38)

@@ -1,8 +1,8 @@
 """A small ray marcher: sphere tracing of one object into an RGBA picture or a silhouette.
 
-Two passes: cones of a quarter of the resolution find the empty parts of the picture and a safe start
-of the others; rays with 2 x 2 samples a pixel finish. Camera as TripoSR's default: it looks at the
-origin from distance 1.9 with a vertical field of view of 40 degrees; frame x front, y right, z up.
+Two passes: cones of a quarter of the resolution find the empty parts of the picture and a safe
+start of the others; rays with 2 x 2 samples a pixel finish. Camera as TripoSR's default: it looks
+at the origin from distance 1.9, vertical field of view 40 degrees; x front, y right, z up.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ def camera_rays(azimuth_deg: float, elevation_deg: float, size: int) -> tuple[Ar
 
 
 def _cone_starts(scene: Scene, origin: Array, azimuth: float, elevation: float, size: int) -> Array:
-    """Safe start [size/_CONE, size/_CONE] for all rays inside each cone; infinity where none hits."""
+    """Safe start of all rays in each cone, [size/_CONE, size/_CONE]; infinity where none hits."""
     coarse = size // _CONE
     _, directions = camera_rays(azimuth, elevation, coarse)
-    spread = np.float32(np.tan(np.radians(FOV_DEG) / 2) * 2 / coarse * 0.75)  # half diagonal and some
+    spread = np.float32(
+        np.tan(np.radians(FOV_DEG) / 2) * 2 / coarse * 0.75
+    )  # half diagonal and some
     t = np.full(len(directions), _NEAR, np.float32)
     active = np.arange(len(t))
     for _ in range(24):
@@ -87,7 +89,9 @@ def render(
     return np.asarray(np.clip(pooled * 255 + 0.5, 0, 255), np.uint8)
 
 
-def silhouette(scene: Scene, azimuth_deg: float, elevation_deg: float, size: int) -> NDArray[np.bool_]:
+def silhouette(
+    scene: Scene, azimuth_deg: float, elevation_deg: float, size: int
+) -> NDArray[np.bool_]:
     """[size,size] whether the ray through each pixel's centre hits the object."""
     origin, directions = camera_rays(azimuth_deg, elevation_deg, size)
     starts = _cone_starts(scene, origin, azimuth_deg, elevation_deg, size)

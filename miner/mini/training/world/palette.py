@@ -49,7 +49,7 @@ def name_pixels(rgb: Array) -> NDArray[np.int64]:
 
 
 def dominant_color(rgb: Array, alpha: Array) -> str:
-    """The name most pixels vote for; rgb [H,W,3] in [0,1] not premultiplied, alpha [H,W] in [0,1]."""
+    """The name most pixels vote for; rgb [H,W,3] not premultiplied, alpha [H,W], both in [0,1]."""
     solid = alpha > 0.8
     if not solid.any():
         return "none"

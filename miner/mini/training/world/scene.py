@@ -1,4 +1,4 @@
-"""One object as the rest of the world sees it: distances, colours and normals, already normalised."""
+"""One object as the rest of the world sees it: distances, colours and normals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NORMAL_STEP = 0.004
 
 @dataclass(frozen=True)
 class Part:
-    """A shape and the name of its colour slot ("main" or the kind's second slot, or a fixed one)."""
+    """A shape and the name of its colour slot: "main", "second", or a fixed one."""
 
     shape: Shape
     slot: str
@@ -24,8 +24,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Scene:
-    """Parts with their colours under one similarity: native point p is ``(p - offset) / scale``
-    in the parts' own frame.
+    """Parts with their colours under one similarity.
+
+    A native point p is ``(p - offset) / scale`` in the parts' own frame.
 
     Attributes:
         shapes: one per part.
@@ -41,7 +42,7 @@ class Scene:
 
     def _distances(self, points: Array) -> Array:
         own = (points - self.offset) / np.float32(self.scale)
-        return np.stack([shape(own) for shape in self.shapes])
+        return np.asarray([shape(own) for shape in self.shapes], np.float32)
 
     def distance(self, points: Array) -> Array:
         """Signed distance [P] of native points [P,3], negative inside."""
@@ -66,7 +67,7 @@ class Scene:
 
 
 def bounds(shapes: Sequence[Shape], half: float = 1.6, steps: int = 33) -> tuple[Array, Array]:
-    """Lowest and highest corner of the union of shapes, to half a cell of a grid over [-half,half]^3."""
+    """Lowest and highest corner of the union of shapes, to half a cell of a grid."""
     ticks = np.linspace(-half, half, steps, dtype=np.float32)
     grid = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij"), -1).reshape(-1, 3)
     d = shapes[0](grid)

@@ -1,7 +1,7 @@
 """Signed-distance primitives: functions from points to distances, in numpy and in float32.
 
-Every constructor returns a ``Shape``: a function from points [P,3] to signed distances [P], negative
-inside. Distances are exact or lower bounds of the exact one (so that sphere tracing never oversteps).
+Every constructor returns a ``Shape``: a function from points [P,3] to signed distances [P],
+negative inside. Distances are exact or lower bounds, so that sphere tracing never oversteps.
 Formulas: Hart, "Sphere tracing" (1996), and elementary geometry; the long axis is +z throughout.
 """
 
@@ -20,6 +20,10 @@ def _norm2(a: Array, b: Array) -> Array:
     return np.sqrt(a * a + b * b)
 
 
+def _norm(p: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", p, p)), np.float32)
+
+
 def _quadrant(dx: Array, dy: Array) -> Array:
     """Distance to the quadrant dx <= 0, dy <= 0 of a plane whose axes are dx and dy."""
     outside = _norm2(np.maximum(dx, 0), np.maximum(dy, 0))
@@ -28,18 +32,16 @@ def _quadrant(dx: Array, dy: Array) -> Array:
 
 def sphere(radius: float) -> Shape:
     """Ball around the origin."""
-    return lambda p: np.sqrt(np.einsum("ij,ij->i", p, p)) - np.float32(radius)
+    return lambda p: _norm(p) - np.float32(radius)
 
 
 def ellipsoid(radii: Sequence[float]) -> Shape:
-    """Axis-aligned ellipsoid; first-order distance k0 (k0 - 1) / k1, scaled to stay a lower bound."""
+    """Axis-aligned ellipsoid: first-order distance k0 (k0 - 1) / k1, made smaller to be safe."""
     inverse = (1 / np.asarray(radii)).astype(np.float32)
 
     def distance(p: Array) -> Array:
         q = p * inverse
-        k0 = np.sqrt(np.einsum("ij,ij->i", q, q))
-        r = q * inverse
-        k1 = np.sqrt(np.einsum("ij,ij->i", r, r)) + np.float32(1e-6)
+        k0, k1 = _norm(q), _norm(q * inverse) + np.float32(1e-6)
         return np.float32(0.8) * k0 * (k0 - 1) / k1
 
     return distance
@@ -51,10 +53,8 @@ def box(half: Sequence[float], rounding: float = 0.0) -> Shape:
 
     def distance(p: Array) -> Array:
         q = np.abs(p) - inner
-        positive = np.maximum(q, 0)
-        outside = np.sqrt(np.einsum("ij,ij->i", positive, positive))
         inside: Array = np.minimum(q.max(axis=1), 0)
-        return outside + inside - np.float32(rounding)
+        return _norm(np.maximum(q, 0)) + inside - np.float32(rounding)
 
     return distance
 
@@ -130,7 +130,8 @@ def gable(half_x: float, half_y: float, height: float) -> Shape:
     """Roof: a triangular prism standing on z = 0, its ridge along y."""
     h, b = height, half_x
     return convex(
-        [(h, 0, b), (-h, 0, b), (0, 1, 0), (0, -1, 0), (0, 0, -1)], [h * b, h * b, half_y, half_y, 0]
+        [(h, 0, b), (-h, 0, b), (0, 1, 0), (0, -1, 0), (0, 0, -1)],
+        [h * b, h * b, half_y, half_y, 0],
     )
 
 

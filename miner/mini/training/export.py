@@ -1,0 +1,63 @@
+"""Write what the runs have learnt into the package: the only step that touches committed files.
+
+``python -m miner.mini.training.export RUNS [--into FOLDER]`` takes the averaged weights of
+RUNS/tsr, RUNS/vae with RUNS/flow, and RUNS/matting, whichever are there, in half precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from miner.triposr import TripoSR
+
+from . import matting
+from .dataset import load
+from .flow import Flow, load_vae
+from .flow import export as export_flux
+from .pictures import paint_all
+from .triposr import mini_config
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+
+
+def averaged(path: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights in a checkpoint."""
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["average"]
+    return state
+
+
+def export_triposr(run: Path, folder: Path) -> None:
+    """A folder that ``TripoSR.load`` reads."""
+    model = TripoSR(mini_config())
+    model.load_state_dict(averaged(run / "last.pt"))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder, dtype=torch.float16)
+
+
+def export_flow(run: Path, vae_run: Path, data: Path, folder: Path) -> None:
+    """A folder that ``FluxPipeline.from_pretrained`` reads."""
+    flow = Flow()
+    flow.load_state_dict(averaged(run / "last.pt"))
+    pictures = paint_all(load(data, skip=2), 1)  # the same as in training: they fix the scale
+    export_flux(flow, load_vae(vae_run, pictures), folder)
+
+
+def main() -> None:
+    """Export."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--into", type=Path, default=WEIGHTS)
+    o = parser.parse_args()
+    if (o.runs / "tsr" / "last.pt").exists():
+        export_triposr(o.runs / "tsr", o.into / "triposr")
+    if (o.runs / "flow" / "last.pt").exists():
+        export_flow(o.runs / "flow", o.runs / "vae", o.runs / "data", o.into / "flux")
+    if (o.runs / "matting" / "last.pt").exists():
+        matting.export(o.runs / "matting", o.into / "matting.onnx")
+
+
+if __name__ == "__main__":
+    main()
