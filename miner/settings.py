@@ -37,6 +37,7 @@ class TextToImageSettings(Section):
         weights: a folder in the diffusers layout, as ``gpu/weights.py`` finds it.
         pipeline: the diffusers pipeline class that reads the folder.
         template: what the model is told; ``{prompt}`` is replaced by the caller's words.
+        lowercase: for models whose tokenizers know small letters only.
         size_px: side of the square picture.
         max_sequence_length: text tokens, passed on where the pipeline knows the word.
         batch_size: prompts painted in one pass at most.
@@ -46,6 +47,7 @@ class TextToImageSettings(Section):
     weights: str
     pipeline: str = FEW_STEP_PIPELINE
     template: str = "{prompt}"
+    lowercase: bool = False
     steps: int = Field(default=3, ge=1, le=100)
     guidance_scale: float = Field(default=0.0, ge=0, le=50)
     size_px: int = Field(default=512, ge=16, le=2048)

@@ -119,9 +119,7 @@ class TextToImage:
         """
         # Before diffusers looks up its classes, which makes transformers tell of what it lacks.
         transformers_logging.set_verbosity_error()
-        kind: Any = getattr(diffusers, settings.pipeline, None)
-        if not (inspect.isclass(kind) and issubclass(kind, diffusers.DiffusionPipeline)):
-            raise ConfigError(f"text_to_image.pipeline: diffusers has no {settings.pipeline!r}")
+        kind = _pipeline_class(settings.pipeline)
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         dtype = device.dtype(settings.dtype)
@@ -170,13 +168,18 @@ class TextToImage:
             pictures += self._paint_batch(prompts[batch], seeds[batch], step_ended)
         return pictures
 
+    def _wording(self, prompt: str) -> str:
+        """What the model is told: the template around the prompt, in its case."""
+        told = self.settings.template.replace("{prompt}", prompt)
+        return told.lower() if self.settings.lowercase else told
+
     def _paint_batch(
         self, prompts: Sequence[str], seeds: Sequence[int], step_ended: Callable[..., Any]
     ) -> list[Image.Image]:
         settings = self.settings
         lengths = {"max_sequence_length": settings.max_sequence_length}
         output = self._pipeline(
-            prompt=[settings.template.replace("{prompt}", prompt) for prompt in prompts],
+            prompt=[self._wording(prompt) for prompt in prompts],
             height=settings.size_px,
             width=settings.size_px,
             num_inference_steps=settings.steps,
@@ -192,6 +195,13 @@ class TextToImage:
             Image.fromarray((image.clip(0, 1) * 255).round().astype(np.uint8))
             for image in output.images
         ]
+
+
+def _pipeline_class(name: str) -> Any:
+    kind = getattr(diffusers, name, None)
+    if inspect.isclass(kind) and issubclass(kind, diffusers.DiffusionPipeline):
+        return kind
+    raise ConfigError(f"text_to_image.pipeline: diffusers has no pipeline {name!r}")
 
 
 @contextmanager

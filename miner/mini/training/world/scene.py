@@ -42,7 +42,8 @@ class Scene:
 
     def _distances(self, points: Array) -> Array:
         own = (points - self.offset) / np.float32(self.scale)
-        return np.asarray([shape(own) for shape in self.shapes], np.float32)
+        every: Array = np.stack([shape(own) for shape in self.shapes])
+        return every
 
     def distance(self, points: Array) -> Array:
         """Signed distance [P] of native points [P,3], negative inside."""
