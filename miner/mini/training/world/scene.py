@@ -55,7 +55,8 @@ class Scene:
 
     def color(self, points: Array) -> Array:
         """Unlit RGB [P,3] of the part nearest to each point [P,3]."""
-        return self.colors[self._distances(points).argmin(0)]
+        nearest = self._distances(points).argmin(0)
+        return np.asarray(self.colors[nearest], np.float32)
 
     def normal(self, points: Array) -> Array:
         """Unit normals [P,3]: the gradient of the distance by central differences."""
