@@ -202,7 +202,6 @@ def train(options: argparse.Namespace) -> None:
     pictures = paint_all(data, options.seed)
     latents = latents_of(load_vae(options.vae_run, pictures), pictures)
     clip_ids, t5_ids = tokens_of(data.captions)
-    compiled = torch.compile(flow)
     generator = torch.Generator().manual_seed(options.seed + step)
     curve = (run / "curve.jsonl").open("a")
     visited = torch.tensor(VISITED)
@@ -220,7 +219,7 @@ def train(options: argparse.Namespace) -> None:
             sdpa_kernel(SDPBackend.MATH),
             torch.autocast("cpu", torch.bfloat16, enabled=options.bf16),
         ):
-            velocity = compiled(xt, t, clip_ids[rows], t5_ids[rows]).float()
+            velocity = flow(xt, t, clip_ids[rows], t5_ids[rows]).float()
         loss = (velocity - (noise - x0)).square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +137,20 @@ class Batch:
     colors: Tensor
 
 
+@dataclass(frozen=True)
+class Repainted:
+    """Pictures [M,64,64,3] uint8 that the stages before made, and the object each belongs to."""
+
+    rgb: np.ndarray
+    where: dict[int, int]
+
+    @classmethod
+    def load(cls, path: Path) -> Repainted:
+        """What ``repaint`` wrote."""
+        with np.load(path) as file:
+            return cls(file["rgb"], {int(row): i for i, row in enumerate(file["rows"])})
+
+
 def make_batch(data: Objects, rows: np.ndarray, points: int, generator: torch.Generator) -> Batch:
     """A random batch of the objects ``rows`` with ``points`` points each, three quarters near."""
     near = torch.randint(0, NEAR, (points * 3 // 4,), generator=generator).numpy()
@@ -172,7 +186,25 @@ def loss_of(model: TripoSR, batch: Batch, run: Forward = forward) -> tuple[Tenso
     return occupancy, gap.sum() / (close.sum() * 3).clamp(min=1)
 
 
-def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float, seed: int) -> None:
+def mix_in(batch: Batch, rows: np.ndarray, repainted: Repainted, share: float) -> Batch:
+    """The batch with a share of its pictures replaced by repainted ones of the same objects."""
+    rgb = batch.rgb.clone()
+    for i, row in enumerate(rows):
+        at = repainted.where.get(int(row))
+        if at is not None and torch.rand(()) < share:
+            rgb[i] = torch.from_numpy(repainted.rgb[at]).float() / 255
+    return replace(batch, rgb=rgb)
+
+
+def train(
+    data_folder: Path,
+    run: Path,
+    minutes: float,
+    batch: int,
+    rate: float,
+    seed: int,
+    repainted: Path | None = None,
+) -> None:
     """Train until ``minutes`` of this run's own time have passed; the decay follows that clock."""
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -183,7 +215,8 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
     step, spent = average.resume(run / "last.pt", model, optimizer)
     generator = torch.Generator().manual_seed(seed + step)
     rng = np.random.default_rng(seed + step)
-    data, seen_shards = load(data_folder, skip=2), time.monotonic()
+    data = load(data_folder, skip=2)
+    painted = Repainted.load(repainted) if repainted else None
     compiled: Forward = torch.compile(forward)
     mark = time.monotonic()
     curve = (run / "curve.jsonl").open("a")
@@ -191,7 +224,11 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
         for group in optimizer.param_groups:
             group["lr"] = rate * learning_rate(step, spent / (minutes * 60))
         rows = rng.integers(0, len(data.rgba), batch)
-        occupancy, color = loss_of(model, make_batch(data, rows, 1536, generator), compiled)
+        if painted:  # half of every batch are objects that have been repainted
+            rows[: batch // 2] = rng.choice(list(painted.where), batch // 2)
+        seen = make_batch(data, rows, 1536, generator)
+        seen = mix_in(seen, rows, painted, 0.8) if painted else seen
+        occupancy, color = loss_of(model, seen, compiled)
         optimizer.zero_grad(set_to_none=True)
         (occupancy + color).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -210,9 +247,6 @@ def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float,
             print(json.dumps(row), file=curve, flush=True)
         if step % 250 == 0:
             average.save(run / "last.pt", model, optimizer, step, spent)
-        if now - seen_shards > 900:  # more shards may have been written meanwhile
-            data, seen_shards = load(data_folder, skip=2), time.monotonic()
-            mark = time.monotonic()
     average.save(run / "last.pt", model, optimizer, step, spent)
 
 
@@ -225,8 +259,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=8e-4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repainted", type=Path, help="what repaint wrote")
     o = parser.parse_args()
-    train(o.data, o.run, o.minutes, o.batch, o.rate, o.seed)
+    train(o.data, o.run, o.minutes, o.batch, o.rate, o.seed, o.repainted)
 
 
 if __name__ == "__main__":
