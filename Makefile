@@ -32,13 +32,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Without an NVIDIA driver the CPU build of torch comes first, so that nothing pulls gigabytes of CUDA
-# libraries: from wherever pip looks already, else from PyTorch's own wheels.
+# Without an NVIDIA driver the CPU build of torch is asked for first, so that nothing pulls gigabytes of
+# CUDA libraries. Where the index has no build of that name, pip takes the build that it does have.
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv: some minutes the first time"
-	command -v nvidia-smi >/dev/null || $(PIP) 'torch==$(TORCH)+cpu' 2>/dev/null || \
-		$(PIP) --index-url https://download.pytorch.org/whl/cpu 'torch==$(TORCH)'
+	command -v nvidia-smi >/dev/null || $(PIP) 'torch==$(TORCH)+cpu' 2>/dev/null || true
 	$(PIP) -e '.[dev]'
 	@echo "compiling the numeric parts of rembg: a minute, once"
 	$(BIN)/python -c 'import rembg'
