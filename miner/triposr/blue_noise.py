@@ -102,25 +102,24 @@ def spread_out(samples: Samples, spacing: float, rounds: int) -> Samples:
         rounds: how often every point moves; six bring most of what many bring.
     """
     points, normals = samples.points, samples.normals
-    neighbours, same_side = np.empty(0), np.empty(0)
-    for done in range(rounds):
-        if done % _KEPT_ROUNDS == 0:
-            neighbours = _nearest(points)
-            # The far side of a thin sheet is another surface.
-            same_side = np.einsum("nd,nkd->nk", normals, normals[neighbours]) > 0
-        away = points[:, None] - points[neighbours]
-        push = _repulsion(away, same_side, np.float32(_RANGE * spacing))
-        push -= np.einsum("nd,nd->n", push, normals)[:, None] * normals
-        points = points + np.float32(_STEP * spacing) * push
+    reach, step = np.float32(_RANGE * spacing), np.float32(_STEP * spacing)
+    for first in range(0, rounds, _KEPT_ROUNDS):
+        neighbours = nearest(points)
+        # The far side of a thin sheet is another surface.
+        same_side = np.einsum("nd,nkd->nk", normals, normals[neighbours]) > 0
+        for _ in range(first, min(first + _KEPT_ROUNDS, rounds)):
+            push = _repulsion(points[:, None] - points[neighbours], same_side, reach)
+            push -= np.einsum("nd,nd->n", push, normals)[:, None] * normals
+            points = points + step * push
     return Samples(points, normals)
 
 
-def _nearest(points: Array) -> NDArray[np.intp]:
+def nearest(points: Array) -> NDArray[np.intp]:
     """[N,K] the other points nearest to each."""
     # An unbalanced tree is built in half the time, and the points are even enough for it.
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    _, index = tree.query(points, k=_NEIGHBOURS + 1, workers=-1)
-    return np.asarray(index[:, 1:])
+    index = np.asarray(tree.query(points, k=_NEIGHBOURS + 1, workers=-1)[1])
+    return index[:, 1:]
 
 
 def _repulsion(away: Array, counts: NDArray[np.bool_], reach: np.float32) -> Array:

@@ -1,14 +1,14 @@
-"""Coarse-to-fine isosurface of a field: a triangle mesh from a small part of the dense grid's points.
+"""Coarse-to-fine isosurface of a field: a mesh from a small part of the dense grid's points.
 
-All points of a coarse grid are asked; then cells are halved, again and again, but only those that the
-surface may cross. Marching cubes (Lewiner et al. 2003, as in scikit-image) runs on the finest grid,
-cropped to the object. What the coarse grids rejected is known only by its sign.
+All points of a coarse grid are asked; then cells are halved, again and again, but only those that
+the surface may cross. Marching cubes (Lewiner et al. 2003, as in scikit-image) runs on the finest
+grid, cropped to the object. Where the coarse grids rejected a cell, only the sign is known.
 
 A cell is rejected when its eight corners agree in sign and all are further from zero than the level
-can fall on the way into the cell, judged by the steepest slope seen in the cell and its neighbours.
-No point of a cell is further than half its diagonal from a corner, so for a level that is a distance,
-or any level whose slope the neighbourhood shows, nothing is lost that the dense grid would have found,
-even parts that lie between the coarse grid's points.
+can fall on the way into the cell, judged by the steepest slope in the cell and its neighbours. No
+point of a cell is further than half its diagonal from a corner. So nothing is lost that the dense
+grid finds, not even parts that lie between the coarse grid's points, as long as the level tells of
+them by its slope around them, as distances and their like do.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def _refined(grid: _Grid, keep: Tensor, level_set: LevelSet, radius: float) -> _
     window = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
     corners = tuple(slice(b, e + 1) for b, e in zip(begin, end, strict=True))
     candidates, values = _repeated(keep[window]), _repeated(grid.values[corners])
-    # Node i between coarse nodes holds the value of node floor(i / 2): of the right sign, because in
-    # a cell that was not kept all corners agree.
+    # Node i between coarse nodes holds the value of node floor(i / 2): of the right sign, because
+    # in a cell that was not kept all corners agree.
     values = values[:-1, :-1, :-1].contiguous()
     asked = _corners_of(candidates)
     asked[::2, ::2, ::2] = False  # known from the coarse grid

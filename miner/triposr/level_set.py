@@ -14,8 +14,8 @@ from torch import Tensor
 from miner.triposr.field import Field
 
 _WALL_SLOPE = 8.0
-"""Fall of the level per voxel towards the wall of the box: steep, so that the wall hardly bends what
-is near it, and finite, so that Newton steps work on it too."""
+"""Fall of the level per voxel towards the wall of the box: steep, so that the wall hardly bends
+what is near it, and finite, so that Newton steps work on it too."""
 
 _TETRAHEDRON = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
 """Four directions that sum to zero and whose outer products sum to 4 times the identity: the fewest

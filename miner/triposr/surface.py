@@ -14,51 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from miner.geometry.cameras import SCORER_FOV_Y_DEG, SCORER_RADIUS, SCORER_SIZE_PX
-from miner.geometry.gaussians import Gaussians, from_activated
-from miner.geometry.rotations import quats_from_normals
+from miner.geometry.gaussians import Gaussians
 from miner.triposr.blue_noise import MeshSampler, Samples, spread_out
+from miner.triposr.discs import flat_gaussians
 from miner.triposr.field import Field
 from miner.triposr.isosurface import Mesh, extract_mesh
 from miner.triposr.level_set import LevelSet
+from miner.triposr.placement import Placement
 from miner.triposr.surface_settings import SurfaceSettings
 from miner.triposr.visibility import visible
 
 Array = NDArray[np.float32]
 
-LONGEST_SIDE = 1.5
-"""Of the box around the centres: the size the subnet's scorer brings every splat to."""
+_SPARE = 1.01
+"""Samples drawn beyond those wanted, so that a few hidden ones do not cost another draw."""
 
-PIXEL = 2 * SCORER_RADIUS * math.tan(math.radians(SCORER_FOV_Y_DEG / 2)) / SCORER_SIZE_PX
-"""Side of a pixel of the scorer's view, at the object, in scene units."""
-
-_SCENE_AXES = (1, 2, 0)
-"""Native x to the camera, y right, z up; scene X right, Y up, Z to the camera."""
-
-_NATIVE_AXES = (2, 0, 1)
-"""The same, backwards."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a field's native frame lies in the scene: turned, centred, scaled.
-
-    Attributes:
-        center: native position of the scene's origin.
-        scale: scene units for one native unit.
-    """
-
-    center: tuple[float, float, float]
-    scale: float
-
-    def to_scene(self, xyz: Array) -> Array:
-        """[N,3] native positions in the scene frame."""
-        placed = (xyz.astype(np.float64) - self.center) * self.scale
-        return np.ascontiguousarray(placed[:, _SCENE_AXES], np.float32)
-
-    def to_native(self, points: torch.Tensor) -> torch.Tensor:
-        """[...,3] scene positions in the native frame, dtype and device as given."""
-        return points[..., _NATIVE_AXES] / self.scale + points.new_tensor(self.center)
+_LEAST_VISIBLE = 0.02
+"""Of the area. Everything has an outside: where less is seen, the mesh is too small to judge."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +84,7 @@ def field_to_gaussians(
     samples = _onto_surface(level_set, samples, voxel, settings.newton_steps)
     colors = _colors(field, samples.points)
 
-    gaussians, placement = _flat_gaussians(samples, colors, spacing, settings)
+    gaussians, placement = flat_gaussians(samples, colors, spacing, settings)
     report = SurfaceReport(
         grid_points=mesh.grid_points,
         surface_points=level_set.points + len(samples),
@@ -129,26 +101,29 @@ def _visible_samples(
     mesh: Mesh, voxel: float, settings: SurfaceSettings, rng: np.random.Generator
 ) -> tuple[Samples, float, float]:
     """``settings.count`` samples, the area they stand for, and the hidden fraction of the whole."""
-    sampler = MeshSampler(mesh)
-    samples = sampler.draw(settings.count, rng)
+    sampler, count = MeshSampler(mesh), settings.count
     if not settings.drop_hidden:
-        return samples, sampler.area, 0.0
-    samples = samples.take(visible(samples, mesh.vertices, voxel))
-    fraction = len(samples) / settings.count
-    while len(samples) < settings.count:
-        missing = settings.count - len(samples)
-        more = sampler.draw(math.ceil(1.1 * missing / fraction) + 16, rng)
-        more = more.take(visible(more, mesh.vertices, voxel))
-        samples = samples.joined(more.take(rng.permutation(len(more))[:missing]))
-    return samples, sampler.area * fraction, 1 - fraction
+        return sampler.draw(count, rng), sampler.area, 0.0
+    drawn = count
+    while True:
+        drawn = math.ceil(_SPARE * drawn)
+        samples = sampler.draw(drawn, rng)
+        seen = np.flatnonzero(visible(samples, mesh.vertices, voxel))
+        fraction = len(seen) / drawn
+        if fraction < _LEAST_VISIBLE:
+            return samples.take(rng.permutation(drawn)[:count]), sampler.area, 0.0
+        if len(seen) >= count:
+            samples = samples.take(rng.permutation(seen)[:count])
+            return samples, sampler.area * fraction, 1 - fraction
+        drawn = math.ceil(count / fraction)
 
 
 def _onto_surface(level_set: LevelSet, samples: Samples, voxel: float, steps: int) -> Samples:
     """Samples moved to where the level is zero, with the field's own normals.
 
-    The gradient is taken once, before the first step (the chord variant of Newton's method): samples
-    of a mesh start so near that it hardly changes. No step is longer than a voxel, so a wild
-    gradient cannot throw a point off.
+    The gradient is taken once, before the first step (the chord variant of Newton's method):
+    samples of a mesh start so near that it hardly changes. No step is longer than a voxel, so a
+    wild gradient cannot throw a point off.
     """
     points = torch.from_numpy(samples.points).to(level_set.device)
     normals = torch.from_numpy(samples.normals).to(level_set.device)
@@ -170,31 +145,3 @@ def _colors(field: Field, points: Array) -> Array:
     with torch.no_grad():
         _, color = field.query(torch.from_numpy(points).to(field.device))
     return np.asarray(color.float().clamp(0, 1).cpu().numpy())
-
-
-def _flat_gaussians(
-    samples: Samples, colors: Array, spacing: float, settings: SurfaceSettings
-) -> tuple[Gaussians, Placement]:
-    """The discs in the scene frame, and how native positions became scene positions."""
-    box = np.ptp(samples.points, axis=0)
-    inset = settings.inset_px * PIXEL * float(box.max()) / LONGEST_SIDE
-    placement = _placement(samples.points - inset * samples.normals)
-    tangential = settings.spread * spacing * placement.scale
-    scales = np.full((len(samples), 3), tangential, np.float32)
-    scales[:, 2] *= settings.flatness
-    normals = np.ascontiguousarray(samples.normals[:, _SCENE_AXES])
-    gaussians = from_activated(
-        placement.to_scene(samples.points - inset * samples.normals),
-        scales,
-        quats_from_normals(torch.from_numpy(normals)).numpy(),
-        np.full(len(samples), settings.opacity, np.float32),
-        colors,
-    )
-    return gaussians, placement
-
-
-def _placement(centers: Array) -> Placement:
-    """Where the box around native centres goes to the middle of the scene, at its proper size."""
-    low, high = centers.min(axis=0).astype(np.float64), centers.max(axis=0).astype(np.float64)
-    x, y, z = ((low + high) / 2).tolist()
-    return Placement((x, y, z), LONGEST_SIDE / float((high - low).max()))

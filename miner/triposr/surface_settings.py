@@ -17,7 +17,9 @@ MAX_GAUSSIANS = 500_000
 class SurfaceSettings:
     """Where the surface lies, how finely it is sought, and how it is covered.
 
-    Lengths in pixels mean pixels of the view that the recipe is tuned for, see ``surface``.
+    Lengths in pixels mean pixels of the scorer's view, see ``discs.PIXEL``. The best inset of a
+    view is about one of its own pixels: the default serves the scorer's 518 pixels and previews of 256
+    nearly alike.
 
     Attributes:
         threshold: density of the isosurface, on the activated density, > 0.
@@ -25,7 +27,8 @@ class SurfaceSettings:
             a power of two.
         base_resolution: cells of the coarsest grid, all of whose points are asked.
         count: how many Gaussians are made.
-        spread: tangential standard deviation over the mean spacing sqrt(area / count).
+        spread: tangential standard deviation over the mean spacing sqrt(area / count), where the
+            surface is flat.
         flatness: standard deviation along the normal over the tangential one.
         inset_px: how far centres lie beneath the surface.
         opacity: of each Gaussian, in (0,1).
@@ -41,7 +44,7 @@ class SurfaceSettings:
     resolution: int = 256
     base_resolution: int = 64
     count: int = 40_000
-    spread: float = 0.52
+    spread: float = 0.58
     flatness: float = 0.1
     inset_px: float = 1.5
     opacity: float = 0.99

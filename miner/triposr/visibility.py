@@ -1,8 +1,8 @@
 """Which points of a surface some camera around the object can see.
 
 Fields made by networks hold shells and pockets inside the object. Nobody sees them, they cost
-Gaussians, and through the gaps between Gaussians their colours shine out. The test is a depth map of
-the mesh's vertices from each of many directions, parallel projection, one map for each end of an axis.
+Gaussians, and through the gaps between Gaussians their colours shine out. The test: depth maps of
+the mesh's vertices along many axes, in parallel projection, one for each end of an axis.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from miner.triposr.blue_noise import Samples
 Array = NDArray[np.float32]
 
 _AXES = 60
-"""Axes looked along from both ends: no direction is further than about 10 degrees from one of them."""
+"""Axes looked along from both ends: every direction is within about 10 degrees of one."""
 
 _PIXEL_VOXELS = 1.5
 """Side of a depth map's pixel: the vertices of marching cubes leave no larger hole in a surface."""

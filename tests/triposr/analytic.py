@@ -16,6 +16,8 @@ from torch import Tensor
 
 from miner.geometry.cameras import Camera
 
+CPU = torch.device("cpu")
+
 Distance = Callable[[Tensor], Tensor]
 """[N,3] points to [N] signed distances, negative inside."""
 
@@ -34,7 +36,7 @@ class AnalyticField:
     color: Distance = lambda xyz: torch.full_like(xyz, 0.5)
     softness: float = 0.012
     radius: float = 0.87
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def density(self, xyz: Tensor) -> Tensor:
         return 25.0 * torch.exp(-self.distance(xyz) / self.softness)[:, None]
