@@ -37,6 +37,8 @@ def plan_outputs(output: str, titles: Sequence[str], format: str | None) -> list
     wanted = format or encoder.format_of(path)
     if path.suffix.lower().removeprefix(".") in set(encoder.formats) - {wanted}:
         raise BadOption(f"{output} ends in {path.suffix}, and the format is {wanted}")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {output}: there is no folder {path.parent}")
     _check_writable(path.parent)
     return [(path, wanted)]
 

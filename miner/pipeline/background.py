@@ -178,7 +178,9 @@ def frame(cutout: Image.Image, foreground_ratio: float) -> Mask:
     """
     rgba = _unit(cutout)
     rows, columns = (np.flatnonzero((rgba[..., 3] > 0).any(axis)) for axis in (1, 0))
-    rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # The published crop leaves the last row and column out; the model was trained on it.
+    bottom, right = max(rows[-1], rows[0] + 1), max(columns[-1], columns[0] + 1)
+    rgba = rgba[rows[0] : bottom, columns[0] : right]
     height, width = rgba.shape[:2]
     square = max(height, width)
     rgba = _pad(_pad(rgba, square), int(square / foreground_ratio))

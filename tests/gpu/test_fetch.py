@@ -132,7 +132,7 @@ def hub_entry(**values: object) -> Entry:
 
 
 def test_a_file_is_fetched_verified_and_recorded(server: FakeServer, tmp_path: Path) -> None:
-    """After a fetch the file is there, its SHA-256 is recorded, and progress was told to the end."""
+    """After a fetch the file is there, its SHA-256 recorded, and progress was told to the end."""
     heard: list[tuple[str, int, int | None]] = []
     entry = file_entry(server, md5={"net.bin": hashlib.md5(BODY).hexdigest()})
     Fetcher(tmp_path, lambda *event: heard.append(event)).fetch(entry)
@@ -182,7 +182,9 @@ def test_a_damaged_file_is_fetched_again(server: FakeServer, tmp_path: Path) -> 
     assert (tmp_path / "net" / "net.bin").read_bytes() == BODY
 
 
-@pytest.mark.parametrize("sums", [{"sha256": {"net.bin": "0" * 64}}, {"md5": {"net.bin": "0" * 32}}])
+@pytest.mark.parametrize(
+    "sums", [{"sha256": {"net.bin": "0" * 64}}, {"md5": {"net.bin": "0" * 32}}]
+)
 def test_a_file_that_is_not_the_manifests_is_refused(
     server: FakeServer, tmp_path: Path, sums: dict[str, object]
 ) -> None:

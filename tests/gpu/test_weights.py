@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> WeightStore:
 
 
 def test_the_manifest_knows_what_every_preset_refers_to() -> None:
-    """Each shipped preset names entries of the shipped manifest, and each entry says its licence."""
+    """Each shipped preset names entries of the manifest, and each entry says its licence."""
     manifest = load_manifest()
     for name in preset_names():
         settings = load_settings(name, environ={})
@@ -126,9 +126,9 @@ def test_an_absolute_path_is_taken_as_it_is(store: WeightStore, tmp_path: Path) 
 
 def test_what_loaders_raise_becomes_a_weights_error(store: WeightStore) -> None:
     """Any exception of a library that reads weights names the weights and the mend."""
-    with pytest.raises(WeightsError, match=r"net: cannot be read: odd header; run: miner fetch"):
-        with store.reading("net"):
-            raise ValueError("odd header\nand more")
+    told = r"net: cannot be read: odd header; run: miner fetch"
+    with pytest.raises(WeightsError, match=told), store.reading("net"):
+        raise ValueError("odd header\nand more")
     with pytest.raises(MemoryError), store.reading("net"):
         raise MemoryError
 
@@ -138,9 +138,8 @@ def test_sums_are_in_the_format_of_sha256sum(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"1")
     digest = hashlib.sha256(b"1").hexdigest()
     write_sums(tmp_path / SUMS_NAME, {"x": digest})
-    checked = subprocess.run(["sha256sum", "-c", SUMS_NAME], cwd=tmp_path, capture_output=True)
+    subprocess.run(["sha256sum", "-c", SUMS_NAME], cwd=tmp_path, capture_output=True, check=True)
 
-    assert checked.returncode == 0
     assert read_sums(tmp_path / SUMS_NAME) == {"x": digest}
 
 

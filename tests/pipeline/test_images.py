@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -74,11 +75,13 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     """A small file that claims 60,000 x 60,000 pixels is refused by its header alone."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    with pytest.raises(BadImage, match="pixels|px"):
+    with pytest.raises(BadImage, match=r"pixels|px"):
         load_image(bomb)
 
 
@@ -95,7 +98,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     ],
 )
 def test_what_is_no_usable_picture_is_refused(data: bytes, why: str) -> None:
-    """Other types, too large and too small pictures and truncated ones are refused with a reason."""
+    """Other types, wrong sizes and truncated files are refused with a reason."""
     with pytest.raises(BadImage, match=why):
         load_image(data)
 
@@ -114,7 +117,5 @@ def test_damage_anywhere_is_survived(data: st.DataObject) -> None:
     whole = bytearray(encoded(noise(16).convert("RGB")))
     for _ in range(data.draw(st.integers(1, 5))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(BadImage):
         assert load_image(bytes(whole)).mode in ("RGB", "RGBA")
-    except BadImage:
-        pass

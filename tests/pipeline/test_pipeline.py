@@ -112,15 +112,6 @@ def test_memory_running_out_is_told_apart(tiny_pipeline: Pipeline) -> None:
         greedy.generate("a cube")
 
 
-def test_the_splat_is_compared_with_its_field(tiny_pipeline: Pipeline) -> None:
-    """On request the result says how well the splat shows its field, view by view."""
-    made = tiny_pipeline.generate("a cube", measure=True)
-
-    assert made.fidelity is not None
-    assert len(made.fidelity.psnr_by_view_db) == 4
-    assert np.isfinite(made.fidelity.psnr_db)
-
-
 def test_warm_up_works_with_and_without_the_first_stage(tiny_pipeline: Pipeline) -> None:
     """A pipeline for pictures only can be warmed up too."""
     pictures_only = Pipeline(

@@ -38,7 +38,7 @@ def test_white_space_is_normalised_and_words_are_kept(text: str, expected: str) 
     ],
 )
 def test_what_is_no_prompt_is_refused(text: str, why: str) -> None:
-    """Empty, invisible, over-long, controlling and undecodable prompts are refused with a reason."""
+    """Empty, invisible, over-long, controlling and undecodable prompts are refused."""
     with pytest.raises(BadPrompt, match=why):
         clean_prompt(text)
 

@@ -28,8 +28,9 @@ def test_foreign_errors_get_the_name_of_the_stage(
     raised: Exception, expected: type[StageError]
 ) -> None:
     """Whatever a library raises becomes one of ours, with the stage's name and its cause kept."""
-    with pytest.raises(StageError, match="^painting: ") as caught, stage(
-        "painting", CPU, {}, CancelFlag()
+    with (
+        pytest.raises(StageError, match=r"^painting: ") as caught,
+        stage("painting", CPU, {}, CancelFlag()),
     ):
         raise raised
 

@@ -1,0 +1,26 @@
+"""Runs every benchmark of this folder in turn: ``python -m tests.benchmarks``.
+
+Each is a module ``bench_*.py`` with a ``main()``, in a process of its own so that none warms or
+crowds the next.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Runs them all and returns the first status that is not zero."""
+    worst = 0
+    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
+        print(f"\n== {path.stem} ==", flush=True)
+        command = [sys.executable, "-m", f"tests.benchmarks.{path.stem}"]
+        status = subprocess.run(command, check=False).returncode
+        worst = worst or status
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())
