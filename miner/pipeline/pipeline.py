@@ -20,6 +20,7 @@ from torch import Tensor
 
 from miner.errors import OutOfMemory
 from miner.geometry.gaussians import Gaussians
+from miner.gpu.allocator import keep_freed_memory
 from miner.gpu.device import Device, choose_device
 from miner.gpu.weights import WeightStore
 from miner.pipeline import background, quality, reconstruct, text_to_image
@@ -126,6 +127,7 @@ class Pipeline:
             OutOfMemory: the models do not fit on the device.
         """
         place = choose_device(device)
+        keep_freed_memory()
         store = WeightStore(weights_dir, preset.name)
         cutting, lifting, painting = preset.background, preset.reconstruct, preset.text_to_image
         wanted = [cutting.weights, lifting.weights]
