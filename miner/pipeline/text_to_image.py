@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,33 +35,36 @@ from miner.settings import TextToImageSettings
 
 STAGE = "text_to_image"
 
-# Sizes of FLUX.1-schnell's parts, where they are not the defaults of their classes.
-SCHNELL_VAE: dict[str, Any] = {
-    "block_out_channels": (128, 256, 512, 512),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 2,
-    "latent_channels": 16,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
-    "scaling_factor": 0.3611,
-    "shift_factor": 0.1159,
+SCHNELL: dict[str, dict[str, Any]] = {
+    "transformer": {},
+    "vae": {
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "latent_channels": 16,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+        "scaling_factor": 0.3611,
+        "shift_factor": 0.1159,
+    },
+    "clip": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "eos_token_id": 1,
+    },
+    "t5": {
+        "d_model": 4096,
+        "d_kv": 64,
+        "d_ff": 10240,
+        "num_layers": 24,
+        "num_heads": 64,
+        "feed_forward_proj": "gated-gelu",
+    },
 }
-SCHNELL_CLIP: dict[str, Any] = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "eos_token_id": 1,
-}
-SCHNELL_T5: dict[str, Any] = {
-    "d_model": 4096,
-    "d_kv": 64,
-    "d_ff": 10240,
-    "num_layers": 24,
-    "num_heads": 64,
-    "feed_forward_proj": "gated-gelu",
-}
+"""Sizes of FLUX.1-schnell's parts where they are not the defaults of their classes."""
 
 StepCallback = Callable[[int, int], None]
 """Called after each denoising step with the steps done and the steps in all."""
@@ -84,20 +87,29 @@ class TextToImage:
         )
 
     @classmethod
-    def synthetic(cls, settings: TextToImageSettings, device: Device) -> TextToImage:
-        """FLUX.1-schnell at full size with random weights, built on the device itself."""
+    def synthetic(
+        cls,
+        settings: TextToImageSettings,
+        device: Device,
+        sizes: Mapping[str, dict[str, Any]] = SCHNELL,
+    ) -> TextToImage:
+        """A FLUX with random weights, built on the device itself; it reads letter by letter."""
         transformers_logging.set_verbosity_error()
         with torch.device(device.torch_device), _default_dtype(device.dtype(settings.dtype)):
             pipeline = diffusers.FluxPipeline(
                 scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-                vae=diffusers.AutoencoderKL(**SCHNELL_VAE),
-                text_encoder=CLIPTextModel(CLIPTextConfig(**SCHNELL_CLIP)),
+                vae=diffusers.AutoencoderKL(**sizes["vae"]),
+                text_encoder=CLIPTextModel(CLIPTextConfig(**sizes["clip"])),
                 tokenizer=_letter_clip_tokenizer(),
-                text_encoder_2=T5EncoderModel(T5Config(**SCHNELL_T5)),
+                text_encoder_2=T5EncoderModel(T5Config(**sizes["t5"])),
                 tokenizer_2=_letter_t5_tokenizer(settings.max_sequence_length),
-                transformer=diffusers.FluxTransformer2DModel(),  # its defaults are this model's
+                transformer=diffusers.FluxTransformer2DModel(**sizes["transformer"]),
             )
         return cls(pipeline.to(device.torch_device), settings)
+
+    def save(self, folder: Path) -> None:
+        """Writes the model in the diffusers layout."""
+        self._pipeline.save_pretrained(folder)
 
     @property
     def parameters(self) -> int:

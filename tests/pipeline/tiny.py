@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
-import diffusers
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTokenizer,
-    T5Config,
-    T5EncoderModel,
-    T5Tokenizer,
-)
+
+from miner.gpu.device import choose_device
+from miner.pipeline.text_to_image import SCHNELL, TextToImage
+from miner.settings import TextToImageSettings
 
 TRIPOSR = Path(__file__).parent.parent / "data" / "triposr-small"
-LETTERS = "abcdefghijklmnopqrstuvwxyz,-"
 SIDE_PX = 320
 """What rembg's session for a custom U2-Net feeds its network."""
 
@@ -55,74 +50,42 @@ base_resolution = 32
     return preset
 
 
+TINY: dict[str, dict[str, Any]] = {
+    "transformer": {
+        "in_channels": 64,
+        "num_layers": 1,
+        "num_single_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 32,
+        "pooled_projection_dim": 32,
+        "axes_dims_rope": (4, 6, 6),
+    },
+    "vae": {**SCHNELL["vae"], "block_out_channels": (16,) * 4, "norm_num_groups": 8},
+    "clip": {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "eos_token_id": 1,
+    },
+    "t5": {
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_layers": 1,
+        "num_heads": 4,
+        "feed_forward_proj": "gated-gelu",
+    },
+}
+"""FLUX, about two million parameters, most of them embeddings."""
+
+
 def write_flux(folder: Path) -> None:
-    """FLUX in the diffusers layout, about a million parameters."""
+    """FLUX in the diffusers layout."""
     torch.manual_seed(0)
-    transformer = diffusers.FluxTransformer2DModel(
-        in_channels=64,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        pooled_projection_dim=32,
-        axes_dims_rope=(4, 6, 6),
-    )
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(16, 16, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=16,
-        norm_num_groups=8,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-        shift_factor=0.1159,
-        scaling_factor=0.3611,
-    )
-    clip = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=64,
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
-    t5 = T5EncoderModel(
-        T5Config(
-            vocab_size=64,
-            d_model=32,
-            d_kv=8,
-            d_ff=32,
-            num_layers=1,
-            num_heads=4,
-            feed_forward_proj="gated-gelu",
-        )
-    )
-    diffusers.FluxPipeline(
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0),
-        vae=vae,
-        text_encoder=clip,
-        tokenizer=clip_tokenizer(),
-        text_encoder_2=t5,
-        tokenizer_2=t5_tokenizer(),
-        transformer=transformer,
-    ).save_pretrained(folder)
-
-
-def clip_tokenizer() -> CLIPTokenizer:
-    """A token a letter."""
-    tokens = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{c}</w>" for c in LETTERS)]
-    vocab = {token: index for index, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
-
-
-def t5_tokenizer() -> T5Tokenizer:
-    """A piece a letter."""
-    pieces = ["<pad>", "</s>", "<unk>", "\N{LOWER ONE EIGHTH BLOCK}", *LETTERS]
-    return T5Tokenizer(vocab=[(p, 0.0) for p in pieces], extra_ids=0, model_max_length=16)
+    settings = TextToImageSettings(weights="none", max_sequence_length=16)
+    TextToImage.synthetic(settings, choose_device("cpu"), TINY).save(folder)
 
 
 def disc(value: float = 1.0, radius: float = 0.6) -> NDArray[np.float32]:
