@@ -7,10 +7,12 @@ RUNS/tsr, RUNS/vae with RUNS/flow, and RUNS/matting, whichever are there, in hal
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
 
+from miner.gpu.weights import SUMS_NAME
 from miner.triposr import TripoSR
 
 from . import matting
@@ -45,6 +47,17 @@ def export_flow(run: Path, vae_run: Path, data: Path, folder: Path) -> None:
     export_flux(flow, load_vae(vae_run, pictures), folder)
 
 
+def write_sums(folder: Path) -> None:
+    """The checksums by which a start tells a damaged file, in the format of ``sha256sum``."""
+    sums = folder / SUMS_NAME
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != sums)
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in files
+    ]
+    sums.write_text("".join(lines), encoding="utf-8")
+
+
 def main() -> None:
     """Export."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,6 +70,7 @@ def main() -> None:
         export_flow(o.runs / "flow", o.runs / "vae", o.runs / "data", o.into / "flux")
     if (o.runs / "matting" / "last.pt").exists():
         matting.export(o.runs / "matting", o.into / "matting.onnx")
+    write_sums(o.into)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 ``python -m miner.mini.training.repaint DATA OUT.npz --count 3000`` takes true pictures half way to
 noise and lets the small FLUX finish them, which keeps the object and adds the painter's habits;
-then come the preset's own background removal and framing. ``triposr --repainted OUT.npz`` mixes them in.
+then come the preset's own background removal and framing. ``triposr --repainted`` mixes them in.
 """
 
 from __future__ import annotations

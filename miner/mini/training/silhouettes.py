@@ -14,7 +14,7 @@ from .world.march import camera_rays
 
 Mask = NDArray[np.bool_]
 
-GRID = 72
+GRID = 64
 """Samples of the field along each axis; rays interpolate their log density."""
 
 
