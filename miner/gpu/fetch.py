@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import huggingface_hub
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -30,6 +30,7 @@ from miner.gpu.weights import (
     Sums,
     hash_file,
     read_sums,
+    verify,
     write_sums,
 )
 
@@ -83,6 +84,7 @@ class Fetcher:
         """
         root = entry.root(self._weights_dir)
         if entry.source == "package":
+            verify(entry, root, PurePosixPath(), entry.name)
             return root
         with _disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)

@@ -132,6 +132,7 @@ class TextToImage:
         # Before diffusers looks up its classes, which makes transformers tell of what it lacks.
         transformers_logging.set_verbosity_error()
         kind = _pipeline_class(settings.pipeline)
+        diffusers_logging.set_verbosity_error()  # it tells of every prompt that it cuts short
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         dtype = device.dtype(settings.dtype)

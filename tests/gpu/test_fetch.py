@@ -278,9 +278,14 @@ def test_a_repository_without_a_wanted_file_is_refused(server: FakeServer, tmp_p
         Fetcher(tmp_path, endpoint=server.url, quiet=True).fetch(hub_entry())
 
 
-def test_embedded_weights_need_no_fetching(tmp_path: Path) -> None:
-    """For an entry inside the package nothing happens."""
-    entry = Entry(name="m", source="package", licence="x", commercial="y", files=("a",), folder="f")
+def test_embedded_weights_are_looked_at_and_not_fetched(tmp_path: Path) -> None:
+    """An entry inside the package is verified where it is; nothing is written."""
+    entry = Entry(
+        name="m", source="package", licence="x", commercial="y", files=("errors.py",), folder=""
+    )
+    lacking = entry.model_copy(update={"files": ("no-such-file",)})
 
     assert Fetcher(tmp_path).fetch(entry) == entry.root(tmp_path)
+    with pytest.raises(WeightsError, match="no-such-file"):
+        Fetcher(tmp_path).fetch(lacking)
     assert list(tmp_path.iterdir()) == []
