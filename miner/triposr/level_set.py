@@ -27,11 +27,13 @@ class LevelSet:
 
     Attributes:
         points: how many points were asked for so far.
+        half_side: of the cube that the object is cut off at, half a voxel inside the box.
     """
 
     def __init__(self, field: Field, threshold: float, voxel: float) -> None:
-        """Of ``field``, cut off half a ``voxel`` inside its box."""
+        """Of ``field``, for a grid whose cells have the side ``voxel``."""
         self.points = 0
+        self.half_side = field.radius - 0.5 * voxel
         self._field = field
         self._threshold = threshold
         self._voxel = voxel
@@ -41,15 +43,20 @@ class LevelSet:
         """Where points are expected."""
         return self._field.device
 
+    @property
+    def radius(self) -> float:
+        """Half the side of the box."""
+        return self._field.radius
+
     def __call__(self, xyz: Tensor) -> Tensor:
         """[N] levels at ``xyz`` [N,3] float32, always finite."""
         self.points += len(xyz)
-        radius = self._field.radius
+        radius = self.radius
         with torch.no_grad():
             density = self._field.density(xyz.clamp(-radius, radius)).reshape(-1).float()
             tiny, huge = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
             level = torch.log(density.clamp(tiny, huge) / self._threshold)
-            depth = radius - 0.5 * self._voxel - xyz.abs().amax(dim=1)
+            depth = self.half_side - xyz.abs().amax(dim=1)
             return torch.minimum(level, depth * (_WALL_SLOPE / self._voxel))
 
     def with_gradient(self, xyz: Tensor, reach: float) -> tuple[Tensor, Tensor]:

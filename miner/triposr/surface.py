@@ -138,6 +138,7 @@ def _onto_surface(level_set: LevelSet, samples: Samples, voxel: float, steps: in
             level = level_set(points)
         move = torch.where(agrees, (level / slope).clamp(-voxel, voxel), 0.0)
         points = points + move[:, None] * normals
+        points = points.clamp(-level_set.half_side, level_set.half_side)
     return Samples(points.cpu().numpy(), normals.cpu().numpy())
 
 

@@ -18,8 +18,8 @@ class SurfaceSettings:
     """Where the surface lies, how finely it is sought, and how it is covered.
 
     Lengths in pixels mean pixels of the scorer's view, see ``discs.PIXEL``. The best inset of a
-    view is about one of its own pixels: the default serves the scorer's 518 pixels and previews of 256
-    nearly alike.
+    view is about one of its own pixels: the default serves the scorer's 518 pixels and previews of
+    256 nearly alike.
 
     Attributes:
         threshold: density of the isosurface, on the activated density, > 0.

@@ -165,7 +165,7 @@ def zoo() -> dict[str, AnalyticField]:
             )
         ),
         "nested shells": AnalyticField(
-            union(shell(sphere(0.7), 0.03), shell(sphere(0.45), 0.03), sphere(0.2))
+            union(shell(sphere(0.55), 0.03), shell(sphere(0.3), 0.03), sphere(0.12))
         ),
         "mug": AnalyticField(mug()),
         "through the box": AnalyticField(capsule((-2.0, 0.1, 0.0), (2.0, 0.2, 0.1), 0.3)),
