@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from miner.mini.training.silhouettes import framed, iou
 from miner.mini.training.world import shapes
-from miner.mini.training.world.captions import IDLE, compose, phrase, words
+from miner.mini.training.world.captions import IDLE, compose, phrase, turned_round, words
 from miner.mini.training.world.draw import build, draw, held_out, refit
 from miner.mini.training.world.kinds import KINDS
 from miner.mini.training.world.kinds import NAMES as KIND_NAMES
@@ -172,3 +172,21 @@ def test_framing_takes_position_and_size_out() -> None:
     large[20:50, 30:48] = True
 
     assert iou(framed(small), framed(large)) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "color", "other"),
+    [
+        ("a red mushroom with a white stem", "mushroom", "red", "a white mushroom with a red cap"),
+        ("one violet mushroom", "mushroom", "purple", "one white mushroom with a violet cap"),
+        ("a big red table with a blue legs", "table", "red", "a big blue table with a red top"),
+        ("a red table", "table", "red", None),
+        ("a mushroom in red", "mushroom", "red", None),
+        ("a red cube", "cube", "red", None),
+    ],
+)
+def test_a_caption_can_start_from_the_other_part(
+    text: str, kind: str, color: str, other: str | None
+) -> None:
+    """Turned round, a caption names the same two colours of the same two parts."""
+    assert turned_round(text, kind, color) == other

@@ -26,10 +26,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from .averaging import Average, learning_rate
-from .dataset import load
+from .dataset import Objects, load
 from .pictures import paint_all
 from .tokenizers import MAX_LENGTH, clip_tokenizer, t5_tokenizer
 from .vae import build as build_vae
+from .world.captions import turned_round
+from .world.kinds import NAMES as KIND_NAMES
+from .world.palette import NAMES as COLOR_NAMES
 
 VISITED = (1.0, 3 / 4, 2 / 3, 1 / 2, 1 / 3, 1 / 4)
 WIDTH = 64
@@ -165,6 +168,16 @@ def load_vae(run: Path, pictures: np.ndarray) -> AutoencoderKL:
     return normalised(vae.eval(), pictures)
 
 
+def varied(data: Objects, seed: int) -> list[str]:
+    """The captions, half of those that can be said from the other part said so."""
+    rng = np.random.default_rng(seed)
+    captions = []
+    for text, kind, color in zip(data.captions, data.kinds, data.colors, strict=True):
+        other = turned_round(text, KIND_NAMES[kind], COLOR_NAMES[color])
+        captions.append(other if other is not None and rng.random() < 0.5 else text)
+    return captions
+
+
 def tokens_of(captions: list[str]) -> tuple[Tensor, Tensor]:
     """CLIP and T5 ids [N,MAX_LENGTH] as FluxPipeline makes them."""
     lower = [text.lower() for text in captions]
@@ -201,7 +214,7 @@ def train(options: argparse.Namespace) -> None:
     data = load(options.data, skip=2)
     pictures = paint_all(data, options.seed)
     latents = latents_of(load_vae(options.vae_run, pictures), pictures)
-    clip_ids, t5_ids = tokens_of(data.captions)
+    clip_ids, t5_ids = tokens_of(varied(data, options.seed))
     generator = torch.Generator().manual_seed(options.seed + step)
     curve = (run / "curve.jsonl").open("a")
     visited = torch.tensor(VISITED)

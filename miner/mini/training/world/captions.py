@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,6 +142,27 @@ def _wording(noun: str, color: str, size: str, rng: np.random.Generator) -> str:
         return str(rng.choice(LATE_PHRASINGS)).format(n=sized, c=word)
     phrased = f"{size} {word} {noun}" if rng.random() < 0.7 else f"{word} {size} {noun}"
     return str(rng.choice(PHRASINGS)).format(k=" ".join(phrased.split()))
+
+
+def turned_round(text: str, kind: str, color: str) -> str | None:
+    """The caption said from its other part, None where it cannot be.
+
+    "a red mushroom with a white stem" is also "a white mushroom with a red cap"; a caption that
+    says nothing of the stem has one of its kind's own colour.
+    """
+    entry = KINDS[kind]
+    named = "|".join(COLOR_WORDS.get(color, (color,)))
+    found = re.fullmatch(
+        rf"(?P<before>.*?)\b(?P<main>{named})\b(?P<middle>.*?{kind})"
+        rf"( with a (?P<second>\w+) {entry.second})?",
+        text,
+    )
+    if not entry.first or found is None:
+        return None
+    second = found["second"] or entry.second_color
+    if second == "main":
+        return None
+    return f"{found['before']}{second}{found['middle']} with a {found['main']} {entry.first}"
 
 
 def words() -> list[str]:

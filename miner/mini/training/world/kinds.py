@@ -59,6 +59,7 @@ class Kind:
         build: makes the parts.
         second: the word for the part that a second colour in the caption names, "" if none.
         second_color: its colour when the caption names none.
+        first: the word for the main part, where a caption may name that one instead.
         natural: the main colour when the caption names none at all.
         yaw_deg: how far the object is turned so that the front view shows its shape.
         words: other words and phrases a caption may use for it.
@@ -70,6 +71,7 @@ class Kind:
     natural: str = "grey"
     yaw_deg: float = 0.0
     words: tuple[str, ...] = ()
+    first: str = ""
 
 
 def _main(*shapes: Shape) -> list[Part]:
@@ -297,7 +299,7 @@ KINDS: dict[str, Kind] = {
     "torus": Kind(_torus, words=("ring", "donut")),
     "pyramid": Kind(_pyramid, yaw_deg=28, natural="yellow"),
     "capsule": Kind(_capsule, words=("pill",)),
-    "table": Kind(_table, "legs", "main", "brown", 24, ("desk",)),
+    "table": Kind(_table, "legs", "main", "brown", 24, ("desk",), "top"),
     "chair": Kind(_chair, "legs", "main", "brown", 38),
     "stool": Kind(_stool, "legs", "main", "brown", 20),
     "mug": Kind(_mug, "handle", "main", "white", 22, ("cup", "coffee mug", "coffee cup")),
@@ -305,14 +307,14 @@ KINDS: dict[str, Kind] = {
     "vase": Kind(_vase, "rim", "main", "blue"),
     "lamp": Kind(_lamp, "base", "grey", "yellow", 0, ("desk lamp",)),
     "tree": Kind(_tree, "trunk", "brown", "green"),
-    "mushroom": Kind(_mushroom, "stem", "white", "red"),
+    "mushroom": Kind(_mushroom, "stem", "white", "red", first="cap"),
     "snowman": Kind(_snowman, "hat", "black", "white"),
     "house": Kind(_house, "roof", "brown", "white", 35, ("cottage",)),
     "tower": Kind(_tower, "roof", "brown", "grey", 0, ("castle tower",)),
     "car": Kind(_car, "wheels", "black", "red", 32, ("sports car", "automobile")),
     "boat": Kind(_boat, "sail", "white", "brown", 22, ("sailboat", "ship")),
     "rocket": Kind(_rocket, "fins", "red", "white", 18, ("spaceship",)),
-    "sword": Kind(_sword, "handle", "brown", "grey", 16, ("blade",)),
+    "sword": Kind(_sword, "handle", "brown", "grey", 16, ("blade",), "blade"),
     "hammer": Kind(_hammer, "handle", "brown", "grey", 16, ("mallet",)),
     "bowl": Kind(_bowl, "foot", "main", "white", 0, ("dish",)),
     "cactus": Kind(_cactus, "pot", "brown", "green", 8, ("saguaro",)),
