@@ -1,7 +1,7 @@
 """A regular grid of levels, refined only where their zero may pass.
 
 Cells are halved, again and again, unless what is known of a cell proves that the zero cannot enter
-it. The proof rests on the steepest slope L seen between nodes of the cell and its neighbours: around
+it. The proof rests on the steepest slope L between nodes of the cell and of its neighbours: around
 a node with level v there is no zero within |v| / L. First the eight corners are held against that;
 where these balls leave room, the cell's centre is asked, which settles most of the cells that
 merely lie beside the surface; only the others are asked whole. So nothing is lost that the dense
