@@ -68,6 +68,33 @@ def canonical_sign(quats: Tensor) -> Tensor:
     return torch.where(quats.gather(-1, nonzero) < 0, -quats, quats)
 
 
+def with_largest_w(quats: Tensor) -> Tensor:
+    """Of the four rotations that show the same ellipsoid, the one nearest to none at all.
+
+    A half turn about an own axis leaves a Gaussian as it is. Formats that store x, y, z and rebuild
+    w lose most where w is small; here w is at least a half.
+
+    Args:
+        quats: [...,4] unit ``wxyz``.
+
+    Returns:
+        [...,4] unit ``wxyz``, w >= 0.5.
+    """
+    w, x, y, z = quats.unbind(-1)
+    candidates = torch.stack(
+        [
+            quats,
+            torch.stack([-x, w, z, -y], dim=-1),
+            torch.stack([-y, -z, w, x], dim=-1),
+            torch.stack([-z, y, -x, w], dim=-1),
+        ],
+        dim=-2,
+    )
+    best = candidates[..., 0].abs().argmax(dim=-1)
+    index = best[..., None, None].expand(*best.shape, 1, 4)
+    return canonical_sign(candidates.gather(-2, index).squeeze(-2))
+
+
 def frames_from_normals(normals: Tensor) -> Tensor:
     """Right-handed orthonormal frames whose third column is the normal.
 

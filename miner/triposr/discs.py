@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from miner.geometry.cameras import SCORER_FOV_Y_DEG, SCORER_RADIUS, SCORER_SIZE_PX
 from miner.geometry.gaussians import Gaussians, from_activated
-from miner.geometry.rotations import quats_from_normals
+from miner.geometry.rotations import quats_from_normals, with_largest_w
 from miner.triposr.blue_noise import Samples, nearest
 from miner.triposr.placement import LONGEST_SIDE, Placement, turned_to_scene
 from miner.triposr.surface_settings import SurfaceSettings
@@ -56,7 +56,7 @@ def flat_gaussians(
     gaussians = from_activated(
         placement.to_scene(centers),
         scales,
-        quats_from_normals(normals).numpy(),
+        with_largest_w(quats_from_normals(normals)).numpy(),
         np.full(len(samples), settings.opacity, np.float32),
         colors,
     )

@@ -14,6 +14,7 @@ from miner.geometry.rotations import (
     matrix_to_quat,
     quat_to_matrix,
     quats_from_normals,
+    with_largest_w,
 )
 
 component = st.floats(-1.0, 1.0, allow_subnormal=False)
@@ -122,3 +123,17 @@ def test_gradients_are_right() -> None:
     normal = torch.randn(5, 3, generator=generator, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(quat_to_matrix, (quat,))
     assert torch.autograd.gradcheck(quats_from_normals, (normal,))
+
+
+@given(quats)
+def test_half_turns_about_own_axes_leave_an_ellipsoid_as_it_is(quat: Tensor) -> None:
+    """The rotation with the largest w shows the same ellipsoid and stays away from w = 0."""
+    unit = torch.nn.functional.normalize(quat, dim=-1)
+    best = with_largest_w(unit)
+    shape = torch.diag(torch.tensor([1.0, 4.0, 9.0], dtype=quat.dtype))
+    before, after = (quat_to_matrix(q) for q in (unit, best))
+
+    assert best[0] >= 0.5 - 1e-6
+    torch.testing.assert_close(
+        after @ shape @ after.mT, before @ shape @ before.mT, rtol=0, atol=1e-5
+    )
