@@ -17,9 +17,9 @@
           OutOfMemory   the device ran out of memory in that stage
           BadOutput     the stage ran and what it made is not usable
 
-Each class fixes a stable ``code`` (on the wire, in logs and as a metric label), an HTTP ``status`` and
-a process ``exit_code``. The text of an error is one line for a person, and says how to mend it where
-that is known; private detail travels in the exception's cause.
+Each class fixes a stable ``code`` (on the wire, in logs and as a metric label), an HTTP ``status``
+and a process ``exit_code``. The text of an error is one line for a person, and says how to mend it
+where that is known; private detail travels in the exception's cause.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Gaussians:
         quats: [N,4] float32, rotation from own axes to the scene, ``wxyz``; need not be normalised.
         opacity_logits: [N] float32, logit of the opacity; infinities stand for 0 and 1.
         sh_dc: [N,3] float32, constant harmonic of red, green, blue (see ``SH_C0``).
-    """N Gaussians as 3DGS stores them, before any activation; scene frame, +Y up, front +Z.
+        sh_rest: [N,K,3] float32, higher harmonics as 3DGS orders them, K in ``SH_REST_COUNTS``.
 
     Raises:
         ValueError: shapes or dtypes disagree (a mistake of the program, not of a user).

@@ -1,7 +1,7 @@
 """Host memory kept by the process between uses, where the C library can be told to.
 
-A stage on the CPU takes and frees blocks of some megabytes thousands of times a second. glibc hands
-each of them back to the kernel and gets it again as fresh pages, which have to be mapped and zeroed:
+A stage on the CPU takes and frees blocks of some megabytes thousands of times. glibc hands each
+of them back to the kernel and gets it again as fresh pages, which have to be mapped and zeroed:
 extraction of a surface then spends more time on page faults than on arithmetic.
 """
 
