@@ -4,8 +4,8 @@
 
 The usual way of making a splat from a mesh is a ball at each vertex of marching cubes. From there
 the rows lead to ours, one measure at a time. The reference is the exact picture (several rays a
-pixel) of two of the scorer's views, at its own size and at 256 pixels. Time is from the field to the
-Gaussians.
+pixel) of two of the scorer's views, at its own size and at 256 pixels. Time is from the field to
+the Gaussians.
 """
 
 from __future__ import annotations
