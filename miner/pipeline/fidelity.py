@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,21 +12,26 @@ from miner.geometry.gaussians import Gaussians
 from miner.rendering.metrics import psnr
 from miner.rendering.rasterize import render
 from miner.triposr import TripoSR
-from miner.triposr.placement import Placement
 from miner.triposr.surface import SurfaceReport
+from miner.triposr.volume import render_rays, scene_to_native
 
 SIZE_PX = 256
-VIEWS_DEG = ((30.0, 15.0), (210.0, 15.0))
-"""Azimuth and elevation of the views compared: all sides but the underside, in two views, because
-a view of the field is eight million questions to it."""
+STRIDE = 2
+"""Every second pixel of every second row is compared: each costs 128 questions to the field, and a
+quarter of them gives the same figure."""
+VIEWS_DEG = ((0.0, 15.0), (120.0, 15.0), (240.0, 15.0))
+"""Azimuth and elevation of the views compared."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
     """The splat's views against the field's own volume rendering, both on white.
 
+    A field is soft where a splat is sharp, so that the figure says as much of the one as of the
+    other; it compares recipes on the same field.
+
     Attributes:
-        psnr_db: over all pixels of all views.
+        psnr_db: over all compared pixels of all views.
         psnr_by_view_db: for each of ``VIEWS_DEG``.
         size_px: side of the views.
     """
@@ -36,6 +41,7 @@ class Fidelity:
     size_px: int
 
 
+@torch.no_grad()
 def compare(
     model: TripoSR,
     codes: Tensor,
@@ -52,18 +58,18 @@ def compare(
         surface: the report that came with them; says where the field lies in the scene.
         size_px: side of the views.
     """
+    field = model.field(codes)
+    samples = model.config.renderer.num_samples_per_ray
     pairs = []
     for azimuth, elevation in VIEWS_DEG:
         camera = Camera.orbit(azimuth, elevation, SCORER_RADIUS, SCORER_FOV_Y_DEG, size_px)
-        truth = model.render(codes, _in_native_units(camera, surface.placement)).float().cpu()
-        pairs.append((render(gaussians, camera, "white")[0].clamp(0, 1).float().cpu(), truth))
-    ours, theirs = (torch.stack(images) for images in zip(*pairs, strict=True))
+        origins, directions = (
+            rays[::STRIDE, ::STRIDE].reshape(-1, 3) for rays in camera.rays(codes.device)
+        )
+        truth = render_rays(
+            field, surface.placement.to_native(origins), scene_to_native(directions), samples
+        )
+        splat = render(gaussians, camera, "white")[0][::STRIDE, ::STRIDE].reshape(-1, 3)
+        pairs.append((splat.float().cpu().clamp(0, 1), truth.float().cpu()))
+    ours, theirs = (torch.cat(pixels) for pixels in zip(*pairs, strict=True))
     return Fidelity(psnr(ours, theirs), [psnr(a, b) for a, b in pairs], size_px)
-
-
-def _in_native_units(camera: Camera, placement: Placement) -> Camera:
-    """The camera that sees the unplaced field as ``camera`` sees the placed splat."""
-    x, y, z = placement.center
-    pose = camera.cam_to_world.clone()
-    pose[:3, 3] = pose[:3, 3] / placement.scale + pose.new_tensor([y, z, x])
-    return replace(camera, cam_to_world=pose)
