@@ -102,12 +102,14 @@ class SurfaceKeys(Section):
         threshold: activated density at the surface.
         resolution: cells of the finest grid along each side of the field.
         base_resolution: cells of the coarsest grid.
+        island_share: parts of less than this share of the surface are left out; 0 keeps all.
     """
 
     count: int = Field(default=40_000, ge=MIN_GAUSSIANS, le=MAX_GAUSSIANS)
     threshold: float = Field(default=25.0, gt=0)
     resolution: int = Field(default=256, ge=32, le=1024)
     base_resolution: int = Field(default=64, ge=16, le=256)
+    island_share: float = Field(default=0.01, ge=0, le=0.5)
 
 
 class Preset(Section):

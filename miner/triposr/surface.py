@@ -18,6 +18,7 @@ from miner.geometry.gaussians import Gaussians
 from miner.triposr.blue_noise import MeshSampler, Samples, spread_out
 from miner.triposr.discs import flat_gaussians
 from miner.triposr.field import Field
+from miner.triposr.islands import without_islands
 from miner.triposr.isosurface import Mesh, extract_mesh
 from miner.triposr.level_set import LevelSet
 from miner.triposr.placement import Placement
@@ -75,7 +76,7 @@ def field_to_gaussians(
     """
     settings = settings or SurfaceSettings()
     rng = np.random.default_rng(seed)
-    mesh = extract_mesh(field, settings)
+    mesh = without_islands(extract_mesh(field, settings), settings.island_share)
     voxel = 2 * field.radius / settings.resolution
     samples, area, hidden = _visible_samples(mesh, voxel, settings, rng)
     spacing = math.sqrt(area / len(samples))

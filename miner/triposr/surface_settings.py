@@ -34,6 +34,7 @@ class SurfaceSettings:
         opacity: of each Gaussian, in (0,1).
         newton_steps: corrections that carry samples of the mesh onto the isosurface.
         relax_rounds: rounds of mutual repulsion between the samples.
+        island_share: parts of less than this share of the whole area are left out; 0 keeps all.
         drop_hidden: leave out what no camera around the object can see.
 
     Raises:
@@ -50,6 +51,7 @@ class SurfaceSettings:
     opacity: float = 0.99
     newton_steps: int = 2
     relax_rounds: int = 6
+    island_share: float = 0.01
     drop_hidden: bool = True
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class SurfaceSettings:
             ("flatness", 0.0, 1.0),
             ("inset_px", -1e-9, 100.0),
             ("opacity", 0.0, 1.0 - 1e-9),
+            ("island_share", -1e-9, 0.5),
             ("newton_steps", -1, 100),
             ("relax_rounds", -1, 100),
         ):
