@@ -12,6 +12,7 @@ import torch
 
 from miner.mini.training import dataset, matting, triposr
 from miner.mini.training.averaging import Average, learning_rate
+from miner.mini.training.loop import Loop
 from miner.mini.training.pictures import BACKGROUND, compose, masks_of
 from miner.mini.training.world.draw import draw, refit
 from miner.triposr.model import TripoSR
@@ -154,3 +155,19 @@ def test_the_matting_net_is_what_rembg_calls(tmp_path: Path) -> None:
 
     assert got.shape == (1, 1, 320, 320)
     assert np.abs(got - wanted).max() < 1e-4  # two implementations of the same float32 convolutions
+
+
+def test_a_loop_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """A run writes its curve, keeps its steps and its time, and a finished one does nothing."""
+    net = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    loop = Loop(tmp_path / "run", net, optimizer, minutes=1 / 1000, keep_every=2)
+    for _ in loop:
+        loop.descend(net(torch.ones(1, 2)).square().mean())
+        loop.log(1, loss=1.0)
+    again = Loop(tmp_path / "run", net, optimizer, minutes=1 / 1000)
+
+    assert again.step == loop.step > 1
+    assert list(again) == []
+    assert len((tmp_path / "run" / "curve.jsonl").read_text().splitlines()) == loop.step
+    assert net(torch.ones(1, 2)).abs() < 0.3

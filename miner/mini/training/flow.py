@@ -9,8 +9,6 @@ four steps, so half of the times in training are exactly those that it visits.
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-from .averaging import Average, learning_rate
 from .dataset import Objects, load
+from .loop import Loop
 from .pictures import paint_all
 from .tokenizers import MAX_LENGTH, clip_tokenizer, t5_tokenizer
 from .vae import build as build_vae
@@ -201,54 +199,49 @@ def export(flow: Flow, vae: AutoencoderKL, folder: Path) -> None:
     pipe.to(torch.float16).save_pretrained(folder)
 
 
+def flow_loss(
+    flow: Flow, x0: Tensor, tokens: tuple[Tensor, Tensor], generator: torch.Generator, bf16: bool
+) -> Tensor:
+    """Mean squared error of the velocity at times half of which the sampler visits.
+
+    Args:
+        flow: what is trained.
+        x0: [B,16,64] packed latents.
+        tokens: CLIP and T5 ids [B,MAX_LENGTH].
+        generator: of noise and times.
+        bf16: whether to compute in bfloat16.
+    """
+    b = len(x0)
+    noise = torch.randn(x0.shape, generator=generator)
+    t = torch.rand(b, generator=generator)
+    visited = torch.tensor(VISITED)
+    t[: b // 2] = visited[torch.randint(0, len(visited), (b // 2,), generator=generator)]
+    xt = torch.lerp(x0, noise, t[:, None, None])
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        velocity = flow(xt, t, *tokens)
+    gap: Tensor = velocity.float() - (noise - x0)
+    return gap.square().mean()
+
+
 def train(options: argparse.Namespace) -> None:
     """Train until the run's own time is up; the decay follows that clock."""
-    run: Path = options.run
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     flow = Flow()
     flow.initialise()
-    average = Average(flow)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=options.rate, weight_decay=0.01)
-    step, spent = average.resume(run / "last.pt", flow, optimizer)
+    loop = Loop(options.run, flow, optimizer, options.minutes, keep_every=500)
     data = load(options.data, skip=2)
     pictures = paint_all(data, options.seed)
     latents = latents_of(load_vae(options.vae_run, pictures), pictures)
     clip_ids, t5_ids = tokens_of(varied(data, options.seed))
-    generator = torch.Generator().manual_seed(options.seed + step)
-    curve = (run / "curve.jsonl").open("a")
-    visited = torch.tensor(VISITED)
-    total, mark = 0.0, time.monotonic()
-    while spent < options.minutes * 60:
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate * learning_rate(step, spent / (options.minutes * 60))
+    generator = torch.Generator().manual_seed(options.seed + loop.step)
+    for _ in loop:
         rows = torch.randint(0, len(latents), (options.batch,), generator=generator)
-        x0, noise = latents[rows], torch.randn(options.batch, 16, 64, generator=generator)
-        t = torch.rand(options.batch, generator=generator)
-        half = options.batch // 2
-        t[:half] = visited[torch.randint(0, len(visited), (half,), generator=generator)]
-        xt = torch.lerp(x0, noise, t[:, None, None])
-        with (
-            sdpa_kernel(SDPBackend.MATH),
-            torch.autocast("cpu", torch.bfloat16, enabled=options.bf16),
-        ):
-            velocity = flow(xt, t, clip_ids[rows], t5_ids[rows]).float()
-        loss = (velocity - (noise - x0)).square().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
-        optimizer.step()
-        average.update(flow, step)
-        step, total = step + 1, total + loss.item()
-        now = time.monotonic()
-        spent, mark = spent + now - mark, now
-        if step % 100 == 0:
-            row = {"step": step, "minutes": spent / 60, "loss": total / 100}
-            print(json.dumps(row), file=curve, flush=True)
-            total = 0.0
-        if step % 500 == 0:
-            average.save(run / "last.pt", flow, optimizer, step, spent)
-    average.save(run / "last.pt", flow, optimizer, step, spent)
+        loss = flow_loss(
+            flow, latents[rows], (clip_ids[rows], t5_ids[rows]), generator, options.bf16
+        )
+        loop.descend(loss)
+        loop.log(25, loss=loss)
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ averages that down to 80 x 80, where a U-Net of three levels decides, and scales
 from __future__ import annotations
 
 import argparse
-import json
-import time
 import warnings
 from pathlib import Path
 
@@ -18,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .averaging import Average, learning_rate
 from .dataset import SIZE, load
+from .loop import Loop
 from .pictures import BACKGROUND
 
 INPUT, INNER = 320, 80
@@ -112,37 +110,18 @@ def make_batch(rgba: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor
 
 def train(data: Path, run: Path, minutes: float, seed: int) -> None:
     """Train until the run's own time is up."""
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     net = MattingNet()
-    average = Average(net, 0.995)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-4)
-    step, spent = average.resume(run / "last.pt", net, optimizer)
-    generator = torch.Generator().manual_seed(seed + step)
+    loop = Loop(run, net, optimizer, minutes, 0.995)
+    generator = torch.Generator().manual_seed(seed + loop.step)
     rgba = torch.from_numpy(load(data, skip=2, limit=40).rgba)
-    curve = (run / "curve.jsonl").open("a")
-    mark = time.monotonic()
-    while spent < minutes * 60:
-        for group in optimizer.param_groups:
-            group["lr"] = 3e-3 * learning_rate(step, spent / (minutes * 60))
-        x, mask = make_batch(
-            rgba[torch.randint(0, len(rgba), (24,), generator=generator)], generator
-        )
+    for _ in loop:
+        rows = torch.randint(0, len(rgba), (24,), generator=generator)
+        x, mask = make_batch(rgba[rows], generator)
         loss = F.binary_cross_entropy_with_logits(net.logits(x), mask)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        average.update(net, step)
-        step += 1
-        now = time.monotonic()
-        spent, mark = spent + now - mark, now
-        if step % 100 == 0:
-            print(
-                json.dumps({"step": step, "minutes": spent / 60, "loss": loss.item()}),
-                file=curve,
-                flush=True,
-            )
-    average.save(run / "last.pt", net, optimizer, step, spent)
+        loop.descend(loss)
+        loop.log(100, loss=loss)
 
 
 def export(run: Path, path: Path, width: int = WIDTH) -> None:

@@ -10,9 +10,7 @@ another crop, a shift, blur, noise, a gain on the object, a background that is n
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +31,8 @@ from miner.triposr.config import (
 )
 from miner.triposr.model import TripoSR
 
-from .averaging import Average, learning_rate
 from .dataset import NEAR, Objects, load
+from .loop import Loop
 
 Forward = Callable[[TripoSR, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -206,48 +204,25 @@ def train(
     repainted: Path | None = None,
 ) -> None:
     """Train until ``minutes`` of this run's own time have passed; the decay follows that clock."""
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model = TripoSR(mini_config())
     initialise(model)
-    average = Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
-    step, spent = average.resume(run / "last.pt", model, optimizer)
-    generator = torch.Generator().manual_seed(seed + step)
-    rng = np.random.default_rng(seed + step)
+    loop = Loop(run, model, optimizer, minutes)
+    generator = torch.Generator().manual_seed(seed + loop.step)
+    rng = np.random.default_rng(seed + loop.step)
     data = load(data_folder, skip=2)
     painted = Repainted.load(repainted) if repainted else None
     compiled: Forward = torch.compile(forward)
-    mark = time.monotonic()
-    curve = (run / "curve.jsonl").open("a")
-    while spent < minutes * 60:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * learning_rate(step, spent / (minutes * 60))
+    for _ in loop:
         rows = rng.integers(0, len(data.rgba), batch)
         if painted:  # half of every batch are objects that have been repainted
             rows[: batch // 2] = rng.choice(list(painted.where), batch // 2)
         seen = make_batch(data, rows, 1536, generator)
         seen = mix_in(seen, rows, painted, 0.8) if painted else seen
         occupancy, color = loss_of(model, seen, compiled)
-        optimizer.zero_grad(set_to_none=True)
-        (occupancy + color).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update(model, step)
-        step += 1
-        now = time.monotonic()
-        spent, mark = spent + now - mark, now
-        if step % 50 == 0:
-            row = {
-                "step": step,
-                "minutes": spent / 60,
-                "occ": occupancy.item(),
-                "color": color.item(),
-            }
-            print(json.dumps(row), file=curve, flush=True)
-        if step % 250 == 0:
-            average.save(run / "last.pt", model, optimizer, step, spent)
-    average.save(run / "last.pt", model, optimizer, step, spent)
+        loop.descend(occupancy + color)
+        loop.log(50, occ=occupancy, color=color)
 
 
 def main() -> None:

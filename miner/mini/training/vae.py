@@ -10,8 +10,6 @@ pixels. Noise on the latents makes the decoder forgive a flow that does not hit 
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from .averaging import Average, learning_rate
 from .dataset import load
+from .loop import Loop
 from .pictures import masks_of, paint_all
 
 CHANNELS = (32, 32, 64, 64)
@@ -79,42 +77,24 @@ def object_psnr(vae: nn.Module, pictures: np.ndarray, masks: np.ndarray) -> tupl
 
 def train(data_folder: Path, run: Path, minutes: float, batch: int, rate: float, seed: int) -> None:
     """Train until ``minutes`` of this run's own time have passed; the decay follows that clock."""
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     vae = build()
-    average = Average(vae, 0.997)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=1e-3, betas=(0.9, 0.98))
-    step, spent = average.resume(run / "last.pt", vae, optimizer)
+    loop = Loop(run, vae, optimizer, minutes, 0.997, keep_every=500)
     pictures = paint_all(load(data_folder), seed)
     masks = masks_of(pictures)
-    rng = np.random.default_rng(seed + step)
-    curve = (run / "curve.jsonl").open("a")
-    mark = time.monotonic()
-    while spent < minutes * 60:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * learning_rate(step, spent / (minutes * 60))
+    rng = np.random.default_rng(seed + loop.step)
+    for _ in loop:
         rows = rng.integers(500, len(pictures), batch)
         x = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
         weight = 1 + 3 * torch.from_numpy(masks[rows])[:, None].float()
         with torch.autocast("cpu", torch.bfloat16):
             terms = losses(vae, x, weight)
-        optimizer.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()  # type: ignore[union-attr]
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        average.update(vae, step)
-        step += 1
-        now = time.monotonic()
-        spent, mark = spent + now - mark, now
-        if step % 100 == 0:
-            row = {"step": step, "minutes": spent / 60, **{k: v.item() for k, v in terms.items()}}
-            if step % 500 == 0:
-                row["psnr"], row["psnr_object"] = object_psnr(
-                    average.module, pictures[:128], masks[:128]
-                )
-                average.save(run / "last.pt", vae, optimizer, step, spent)
-            print(json.dumps(row), file=curve, flush=True)
-    average.save(run / "last.pt", vae, optimizer, step, spent)
+        loop.descend(torch.stack(list(terms.values())).sum())
+        loop.log(100, **terms)
+        if loop.step % 500 == 0:
+            whole, inside = object_psnr(loop.average.module, pictures[:128], masks[:128])
+            loop.log(500, psnr=whole, psnr_object=inside)
 
 
 def main() -> None:
