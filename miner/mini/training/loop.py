@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ class Loop:
         minutes: running time of the whole run, over all its resumptions; the rate decays with it.
         decay: of the average.
         keep_every: steps between two checkpoints.
+        clock: seconds from anywhere.
 
     Attributes:
         average: the averaged weights, which are what is shipped.
@@ -45,23 +46,24 @@ class Loop:
         minutes: float,
         decay: float = 0.998,
         keep_every: int = 250,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         run.mkdir(parents=True, exist_ok=True)
         self.average = Average(module, decay)
         self._module, self._optimizer = module, optimizer
         self._rates = [group["lr"] for group in optimizer.param_groups]
-        self._seconds, self._keep_every = minutes * 60, keep_every
+        self._seconds, self._keep_every, self._clock = minutes * 60, keep_every, clock
         self._checkpoint, self._curve = run / "last.pt", run / "curve.jsonl"
         self.step, self._spent = self.average.resume(self._checkpoint, module, optimizer)
 
     def __iter__(self) -> Iterator[int]:
-        mark = time.monotonic()
+        mark = self._clock()
         while self._spent < self._seconds:
             factor = learning_rate(self.step, self._spent / self._seconds)
             for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = rate * factor
             yield self.step
-            now = time.monotonic()
+            now = self._clock()
             self._spent, mark = self._spent + now - mark, now
             if self.step % self._keep_every == 0:
                 self._save()
