@@ -12,6 +12,7 @@ import torch
 
 from miner.mini.training import dataset, matting, triposr
 from miner.mini.training.averaging import Average, learning_rate
+from miner.mini.training.export import sharpen
 from miner.mini.training.loop import Loop
 from miner.mini.training.pictures import BACKGROUND, compose, masks_of
 from miner.mini.training.world.draw import draw, refit
@@ -155,6 +156,20 @@ def test_the_matting_net_is_what_rembg_calls(tmp_path: Path) -> None:
 
     assert got.shape == (1, 1, 320, 320)
     assert np.abs(got - wanted).max() < 1e-4  # two implementations of the same float32 convolutions
+
+
+def test_sharpening_keeps_the_isosurface() -> None:
+    """A sharpened field has the same inside and outside, and the logit grows by the factor."""
+    torch.manual_seed(3)
+    model = TripoSR(triposr.mini_config())
+    points = torch.rand(1, 2000, 3) * 1.7 - 0.85
+    codes = model.encode(torch.rand(1, 64, 64, 3))
+    zero = math.log(triposr.THRESHOLD) - model.config.renderer.density_bias
+    before = model.decode_points(codes, points)[0] - zero
+    sharpen(model, 8.0)
+    after = model.decode_points(codes, points)[0] - zero
+
+    torch.testing.assert_close(after, 8 * before, rtol=1e-4, atol=1e-3)
 
 
 def test_a_loop_goes_on_where_it_was_stopped(tmp_path: Path) -> None:

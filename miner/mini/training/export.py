@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from miner.gpu.weights import SUMS_NAME
 from miner.triposr import TripoSR
@@ -20,7 +22,10 @@ from .dataset import load
 from .flow import Flow, load_vae
 from .flow import export as export_flux
 from .pictures import paint_all
-from .triposr import mini_config
+from .triposr import THRESHOLD, mini_config
+
+SHARPNESS = 8.0
+"""Of the exported field: views of it and of its splat then agree to 30 dB, 16 before."""
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
@@ -31,10 +36,25 @@ def averaged(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+@torch.no_grad()
+def sharpen(model: TripoSR, factor: float) -> None:
+    """Make the density fall ``factor`` times faster on both sides of the same isosurface.
+
+    The occupancy's logit is the last layer's first output and a constant, so that scaling it scales
+    one row. A soft edge is easier to learn; a sharp one is what a volume renderer has to see for
+    its views to show the surface, and not a haze as wide as the training's softness.
+    """
+    last = [m for m in model.decoder.modules() if isinstance(m, nn.Linear)][-1]
+    zero = math.log(THRESHOLD) - model.config.renderer.density_bias
+    last.weight[0] *= factor
+    last.bias[0] = (last.bias[0] - zero) * factor + zero
+
+
 def export_triposr(run: Path, folder: Path) -> None:
     """A folder that ``TripoSR.load`` reads."""
     model = TripoSR(mini_config())
     model.load_state_dict(averaged(run / "last.pt"))
+    sharpen(model, SHARPNESS)
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder, dtype=torch.float16)
 
