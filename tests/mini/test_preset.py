@@ -47,7 +47,7 @@ def test_painted_pictures_show_what_was_asked(mini: Pipeline) -> None:
     kinds, colors = judge_pictures(judge, np.stack([np.asarray(p.picture) for p in paintings]))
     right = [(KINDS[k], COLORS[c]) == pair for k, c, pair in zip(kinds, colors, pairs, strict=True)]
 
-    assert np.mean(right) >= 0.8  # three in four of them may sink without failing the targets
+    assert np.mean(right) >= 0.85  # of so few; the targets are judged on five times as many
 
 
 @pytest.mark.parametrize("prompt", ["a red cube", "a blue mug", "a green tree"])
