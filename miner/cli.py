@@ -17,6 +17,7 @@ from miner.commands.fetch import fetch
 from miner.commands.generate import generate
 from miner.commands.render import render
 from miner.errors import MinerError
+from miner.settings import let_idle_threads_sleep
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; the process's own when not given.
     """
+    let_idle_threads_sleep()
     try:
         status = app(args=arguments, prog_name="miner", standalone_mode=False)
     except MinerError as error:

@@ -3,7 +3,7 @@
 A value comes from the first of: the command line, the environment, the preset's file, the default
 written here. ``MINER_PRESET``, ``MINER_DEVICE`` and ``MINER_WEIGHTS`` choose the preset, the device
 and the folder of the weights; ``MINER_<SECTION>__<KEY>`` overrides one key of the preset, as in
-``MINER_TEXT_TO_IMAGE__STEPS=2``. This file is the only reader of the environment.
+``MINER_TEXT_TO_IMAGE__STEPS=2``. This file is the only one that touches the environment.
 """
 
 from __future__ import annotations
@@ -165,6 +165,16 @@ def load_settings(
     values |= {key: env.pop(key) for key in ("device", "weights") if key in env}
     values["preset"] = _merge({"name": Path(name).stem, **_read_preset(name)}, env)
     return _validate(Settings, _merge(values, flags or {}), f"preset {name}")
+
+
+def let_idle_threads_sleep() -> None:
+    """Threads that wait for others give up their core, unless the environment says otherwise.
+
+    OpenMP's threads wait in a busy loop. Where another process wants the core, each waits for one
+    that cannot run: two commands at once on two cores took twenty times as long each. Sleeping
+    costs a fifth when alone. OpenMP reads the variable as torch loads it: call this before.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

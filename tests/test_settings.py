@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from miner.errors import ConfigError
-from miner.settings import load_settings, preset_names
+from miner.settings import let_idle_threads_sleep, load_settings, preset_names
 
 
 def preset_file(folder: Path, extra: str = "") -> str:
@@ -127,3 +128,15 @@ def test_a_preset_that_is_not_toml_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"x\.toml"):
         load_settings(str(path), environ={})
+
+
+def test_idle_threads_sleep_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy is set where there is none, and one that is there is left alone."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    let_idle_threads_sleep()
+    kept = os.environ["OMP_WAIT_POLICY"]
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_idle_threads_sleep()
+
+    assert kept == "ACTIVE"
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
