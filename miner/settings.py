@@ -171,8 +171,8 @@ def let_idle_threads_sleep() -> None:
     """Threads that wait for others give up their core, unless the environment says otherwise.
 
     OpenMP's threads wait in a busy loop. Where another process wants the core, each waits for one
-    that cannot run: two commands at once on two cores took twenty times as long each. Sleeping
-    costs a fifth when alone. OpenMP reads the variable as torch loads it: call this before.
+    that cannot run: two commands at once on two cores took eight to twenty times as long. Sleeping
+    costs a fifth at most when alone. OpenMP reads the variable as torch loads it: call this before.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -46,17 +46,17 @@ def repainted(
     pooled = pipe.text_encoder(clip_ids).pooler_output
     words = pipe.text_encoder_2(t5_ids)[0]
     img_ids = FluxPipeline._prepare_latent_image_ids(1, 4, 4, torch.device("cpu"), torch.float32)
-    for now, after in pairwise(SIGMAS):
+    for sigma, following in pairwise(SIGMAS):
         velocity = pipe.transformer(
             hidden_states=x,
-            timestep=torch.full((len(x),), now),
+            timestep=torch.full((len(x),), sigma),
             encoder_hidden_states=words,
             pooled_projections=pooled,
             img_ids=img_ids,
             txt_ids=torch.zeros(words.shape[1], 3),
             return_dict=False,
         )[0]
-        x = x + (after - now) * velocity
+        x = x + (following - sigma) * velocity
     return _decoded(pipe, x)
 
 
