@@ -5,14 +5,34 @@
         ConfigError     a setting, preset or configuration file is wrong
         WeightsError    a weight file is missing, damaged or gated
         DeviceError     the device asked for is not there or cannot do what was asked
+        WarmupError     the models loaded and could not do a first job
+        JournalError    the journal is held by another daemon, damaged or not writable
+        BindError       an address to listen on is taken or not ours
+      ControlError      a running daemon could not be asked, or refused
       RequestError      the caller must change something and may then come back
+        MalformedRequest  not HTTP, JSON or a synapse as the protocol wants it
+        UnknownRoute    no synapse, job or page of that name
+        Unsigned        no signature, nonce or hotkey
+        NotVerified     signature, nonce, receiver or body hash do not hold
+        NotPermitted    the hotkey is not registered, permitted, staked enough, or is denied
+        PayloadTooLarge the body or header is over the limit
+        RateLimited     too many requests of this hotkey or address
+        TooSlow         the body did not arrive in time
         BadPrompt       empty, too long, control characters, not UTF-8
         BadImage        unreadable, unsafe, wrong type or too large a picture
         BadAsset        a splat file that is truncated, oversized or not what it says it is
         BadOption       an unknown format or a number out of its range
+      CapacityError     the caller may come back later, or ask another miner
+        QueueFull       as many jobs wait as may
+        Draining        the daemon is stopping
+        NotReady        models are still loading, or no worker is alive
+        DeadlineTooShort  it could not be done in time, by what jobs have been taking
       OutputError       the result exists and cannot be put where the caller wants it
       JobError          accepted, then not finished: our side
+        JobFailed       an outcome of the journal, raised again: code and status as they were
         JobCancelled    whoever asked for the job withdrew it
+        DeadlineExceeded  its deadline passed before it was done
+        WorkerLost      the worker died, hung or was killed under the job
         StageError      carries the name of the stage
           OutOfMemory   the device ran out of memory in that stage
           BadOutput     the stage ran and what it made is not usable
@@ -61,12 +81,93 @@ class DeviceError(StartupError):
     code = "device"
 
 
+class WarmupError(StartupError):
+    """The models loaded, and a first small job failed."""
+
+    code = "warm_up"
+
+
+class JournalError(StartupError):
+    """The journal is held by another daemon, damaged, of a newer version, or not writable."""
+
+    code = "journal"
+
+
+class BindError(StartupError):
+    """An address to listen on is taken, not this machine's, or not allowed."""
+
+    code = "bind"
+
+
+class ControlError(MinerError):
+    """The running daemon could not be asked, or refused (EX_UNAVAILABLE)."""
+
+    code = "control"
+    status = 409
+    exit_code = 69
+
+
 class RequestError(MinerError):
     """The caller must change the request."""
 
     code = "bad_request"
     status = 400
     exit_code = 2
+
+
+class MalformedRequest(RequestError):
+    """The request is not HTTP, JSON or a synapse as the protocol wants it."""
+
+    code = "malformed"
+
+
+class UnknownRoute(RequestError):
+    """There is no synapse, job or page of that name."""
+
+    code = "not_found"
+    status = 404
+
+
+class Unsigned(RequestError):
+    """The request carries no signature, nonce or hotkey."""
+
+    code = "unsigned"
+    status = 401
+
+
+class NotVerified(RequestError):
+    """Signature, nonce, receiver or body hash do not hold."""
+
+    code = "not_verified"
+    status = 401
+
+
+class NotPermitted(RequestError):
+    """The hotkey is not registered, has no permit or too little stake, or is denied."""
+
+    code = "not_permitted"
+    status = 403
+
+
+class PayloadTooLarge(RequestError):
+    """The body or header is over the limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class RateLimited(RequestError):
+    """Too many requests of this hotkey or address."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class TooSlow(RequestError):
+    """The body did not arrive in time."""
+
+    code = "too_slow"
+    status = 408
 
 
 class BadPrompt(RequestError):
@@ -93,6 +194,38 @@ class BadOption(RequestError):
     code = "bad_option"
 
 
+class CapacityError(MinerError):
+    """The caller may come back later, or ask another miner; nothing was accepted (EX_TEMPFAIL)."""
+
+    code = "capacity"
+    status = 503
+    exit_code = 75
+
+
+class QueueFull(CapacityError):
+    """As many jobs wait as may."""
+
+    code = "queue_full"
+
+
+class Draining(CapacityError):
+    """The daemon is stopping and takes nothing new."""
+
+    code = "draining"
+
+
+class NotReady(CapacityError):
+    """Models are still loading, or no worker is alive."""
+
+    code = "not_ready"
+
+
+class DeadlineTooShort(CapacityError):
+    """By what jobs have been taking, it could not be done in time."""
+
+    code = "deadline_too_short"
+
+
 class OutputError(MinerError):
     """The result cannot be written where the caller wants it (EX_CANTCREAT)."""
 
@@ -111,6 +244,32 @@ class JobCancelled(JobError):
 
     code = "cancelled"
     status = 503
+
+
+class JobFailed(JobError):
+    """A job's recorded failure, raised again for whoever asked.
+
+    Attributes:
+        code, status: of the failure; the class's own are not used.
+    """
+
+    def __init__(self, message: str, code: str, status: int) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # the one class whose code is data
+        self.status = status  # type: ignore[misc]
+
+
+class DeadlineExceeded(JobError):
+    """The job's deadline passed before it was done."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
+class WorkerLost(JobError):
+    """The worker died, hung or was killed while it did the job."""
+
+    code = "worker_lost"
 
 
 class StageError(JobError):

@@ -1,9 +1,9 @@
-"""Settings: frozen values, built once, validated once, passed down in the pieces needed.
+"""Where settings come from, and how they are put together; the only reader of the environment.
 
-A value comes from the first of: the command line, the environment, the preset's file, the default
-written here. ``MINER_PRESET``, ``MINER_DEVICE`` and ``MINER_WEIGHTS`` choose the preset, the device
-and the folder of the weights; ``MINER_<SECTION>__<KEY>`` overrides one key of the preset, as in
-``MINER_TEXT_TO_IMAGE__STEPS=2``. This file is the only one that touches the environment.
+A value comes from the first of: the command line, the environment, the file, the default.
+``MINER_PRESET``, ``MINER_DEVICE``, ``MINER_WEIGHTS``, ... are keys without a section;
+``MINER_<SECTION>__<KEY>`` is a key of a section, of the preset's (``MINER_TEXT_TO_IMAGE__STEPS=2``)
+or of the daemon's (``MINER_AXON__PORT=8091``).
 """
 
 from __future__ import annotations
@@ -14,113 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from miner.errors import ConfigError
+from miner.settings.preset import Preset
+from miner.settings.section import Section
 
-PACKAGE_DIR = Path(__file__).resolve().parent
+PACKAGE_DIR = Path(__file__).resolve().parent.parent
 PREFIX = "MINER_"
-MIN_GAUSSIANS, MAX_GAUSSIANS = 7_000, 500_000
-FEW_STEP_PIPELINE = "FluxPipeline"
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class TextToImageSettings(Section):
-    """The first stage: a prompt becomes a picture.
-
-    Attributes:
-        weights: a folder in the diffusers layout, as ``gpu/weights.py`` finds it.
-        pipeline: the diffusers pipeline class that reads the folder.
-        template: what the model is told; ``{prompt}`` is replaced by the caller's words.
-        lowercase: for models whose tokenizers know small letters only.
-        size_px: side of the square picture.
-        max_sequence_length: text tokens, passed on where the pipeline knows the word.
-        batch_size: prompts painted in one pass at most.
-        dtype: ``auto`` is bfloat16 on CUDA and float32 on the CPU.
-    """
-
-    weights: str
-    pipeline: str = FEW_STEP_PIPELINE
-    template: str = "{prompt}"
-    lowercase: bool = False
-    steps: int = Field(default=3, ge=1, le=100)
-    guidance_scale: float = Field(default=0.0, ge=0, le=50)
-    size_px: int = Field(default=512, ge=16, le=2048)
-    max_sequence_length: int = Field(default=256, ge=1, le=512)
-    batch_size: int = Field(default=4, ge=1, le=64)
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-
-    @model_validator(mode="after")
-    def _check(self) -> TextToImageSettings:
-        if self.pipeline == FEW_STEP_PIPELINE and self.steps > 4:
-            raise ValueError("steps: the distilled FLUX takes 1 to 4 steps")
-        if self.template.count("{prompt}") != 1:
-            raise ValueError("template: must hold {prompt} exactly once")
-        return self
-
-
-class BackgroundSettings(Section):
-    """The second stage: the object is cut out and framed.
-
-    Attributes:
-        weights: an ONNX file, as ``gpu/weights.py`` finds it.
-        model: the rembg model, always named: rembg's own default may not be used commercially.
-        output: what the network's first output holds, to tell an empty mask from a faint one.
-        foreground_ratio: side of the object over the side of the framed picture.
-        smallest_share: islands smaller than this share of the largest one are dropped.
-    """
-
-    weights: str
-    model: str
-    output: Literal["probability", "logit"] = "probability"
-    foreground_ratio: float = Field(default=0.85, gt=0.1, le=1)
-    smallest_share: float = Field(default=0.02, ge=0, le=1)
-
-
-class ReconstructSettings(Section):
-    """The third stage: a framed picture becomes a field.
-
-    Attributes:
-        weights: a TripoSR folder, as ``gpu/weights.py`` finds it.
-        dtype: ``auto`` is float32 everywhere: the model is small beside the first stage.
-    """
-
-    weights: str
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-
-
-class SurfaceKeys(Section):
-    """The fourth stage: the field becomes Gaussians; the keys of ``SurfaceSettings`` to choose.
-
-    Attributes:
-        count: how many Gaussians to place; the bounds are those of a valid asset.
-        threshold: activated density at the surface.
-        resolution: cells of the finest grid along each side of the field.
-        base_resolution: cells of the coarsest grid.
-        island_share: parts of less than this share of the surface are left out; 0 keeps all.
-    """
-
-    count: int = Field(default=40_000, ge=MIN_GAUSSIANS, le=MAX_GAUSSIANS)
-    threshold: float = Field(default=25.0, gt=0)
-    resolution: int = Field(default=256, ge=32, le=1024)
-    base_resolution: int = Field(default=64, ge=16, le=256)
-    island_share: float = Field(default=0.01, ge=0, le=0.5)
-
-
-class Preset(Section):
-    """One complete choice of models and of how they are run: a file under ``config/presets``."""
-
-    name: str
-    description: str = ""
-    text_to_image: TextToImageSettings
-    background: BackgroundSettings
-    reconstruct: ReconstructSettings
-    surface: SurfaceKeys = SurfaceKeys()
 
 
 class Settings(Section):

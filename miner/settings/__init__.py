@@ -1,0 +1,65 @@
+"""Settings: frozen values, built once, validated once, passed down in the pieces needed."""
+
+from miner.settings.daemon import (
+    AdmissionSettings,
+    ApiSettings,
+    AxonSettings,
+    DaemonSettings,
+    JournalSettings,
+    ListenLimits,
+    LogSettings,
+    MetricsSettings,
+    QueueSettings,
+    WalletSettings,
+    WorkerSettings,
+)
+from miner.settings.loader import (
+    PACKAGE_DIR,
+    Settings,
+    config_dir,
+    let_idle_threads_sleep,
+    load_settings,
+    preset_names,
+    read_toml,
+)
+from miner.settings.preset import (
+    FEW_STEP_PIPELINE,
+    MAX_GAUSSIANS,
+    MIN_GAUSSIANS,
+    BackgroundSettings,
+    Preset,
+    ReconstructSettings,
+    SurfaceKeys,
+    TextToImageSettings,
+)
+from miner.settings.section import Section
+
+__all__ = [
+    "FEW_STEP_PIPELINE",
+    "MAX_GAUSSIANS",
+    "MIN_GAUSSIANS",
+    "PACKAGE_DIR",
+    "AdmissionSettings",
+    "ApiSettings",
+    "AxonSettings",
+    "BackgroundSettings",
+    "DaemonSettings",
+    "JournalSettings",
+    "ListenLimits",
+    "LogSettings",
+    "MetricsSettings",
+    "Preset",
+    "QueueSettings",
+    "ReconstructSettings",
+    "Section",
+    "Settings",
+    "SurfaceKeys",
+    "TextToImageSettings",
+    "WalletSettings",
+    "WorkerSettings",
+    "config_dir",
+    "let_idle_threads_sleep",
+    "load_settings",
+    "preset_names",
+    "read_toml",
+]

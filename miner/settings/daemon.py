@@ -1,0 +1,211 @@
+"""Settings of the daemon: what ``config/miner.toml`` may say, section by section.
+
+Durations are seconds, sizes bytes, rates per second unless the key says otherwise. The file that
+ships explains every key for operators; this one fixes types, bounds and defaults.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from miner.settings.section import Section
+
+MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class WalletSettings(Section):
+    """Who this miner is. Only the hotkey: the coldkey is never read.
+
+    Attributes:
+        hotkey_file: the standard key file of the hotkey, not encrypted.
+    """
+
+    hotkey_file: Path | None = None
+
+
+class ListenLimits(Section):
+    """What a peer of one HTTP server may take up.
+
+    Attributes:
+        max_body_bytes: a longer body is refused before it is read.
+        max_connections: open at once, from everywhere.
+        max_connections_per_address: open at once, from one address.
+        header_seconds: a connection without a whole request header after this long is closed; also
+            how long an idle one is kept.
+        body_seconds: a body that is not whole by then is refused.
+    """
+
+    max_body_bytes: int = Field(default=24 * MIB, ge=1024, le=1024 * MIB)
+    max_connections: int = Field(default=1024, ge=1, le=65_536)
+    max_connections_per_address: int = Field(default=128, ge=1, le=65_536)
+    header_seconds: Seconds = 10.0
+    body_seconds: Seconds = 20.0
+
+
+class AxonSettings(ListenLimits):
+    """The server that validators call. Port 0 takes any free one."""
+
+    enabled: bool = True
+    host: str = "0.0.0.0"  # noqa: S104 - validators come from outside
+    port: Port = 8091
+
+
+class ApiSettings(ListenLimits):
+    """The HTTP API for the operator's own programs, and the metrics.
+
+    Attributes:
+        competition_port: a second port with the same routes, where the subnet's competitions look
+            (10006); 0 leaves it closed.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 8093
+    competition_port: Port = 0
+    max_connections: int = Field(default=256, ge=1, le=65_536)
+
+
+class MetricsSettings(Section):
+    """Where Prometheus scrapes; port 0 takes any free one."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 9108
+
+
+class AdmissionSettings(Section):
+    """Who is let in, and how often.
+
+    Attributes:
+        require_validator_permit: refuse hotkeys without one.
+        min_stake: in the subnet's units (alpha); refuse hotkeys with less.
+        allow: hotkeys let in whatever their stake and permit; they still sign, and keep the rates.
+        deny: hotkeys refused always.
+        requests_per_second_per_hotkey, burst_per_hotkey: a bucket for each.
+        requests_per_second_per_address, burst_per_address: counted before anything is parsed.
+        nonce_window_seconds: how old a nonce may be beyond the request's own timeout.
+        max_nonce_timeout_seconds: the timeout a request names is taken for no more than this: it
+            is not signed.
+        future_skew_seconds: how far ahead of our clock a nonce may be.
+        max_nonces: of the replay table, in all.
+        max_peers_age_seconds: a snapshot of the peers older than this is not used.
+    """
+
+    require_validator_permit: bool = True
+    min_stake: float = Field(default=1000.0, ge=0)
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    requests_per_second_per_hotkey: float = Field(default=20.0, gt=0)
+    burst_per_hotkey: int = Field(default=200, ge=1)
+    requests_per_second_per_address: float = Field(default=50.0, gt=0)
+    burst_per_address: int = Field(default=500, ge=1)
+    nonce_window_seconds: Seconds = 4.0
+    max_nonce_timeout_seconds: Seconds = 60.0
+    future_skew_seconds: Seconds = 4.0
+    max_nonces: int = Field(default=100_000, ge=100)
+    max_peers_age_seconds: Seconds = 7200.0
+
+
+class QueueSettings(Section):
+    """What waits for the GPU.
+
+    Attributes:
+        max_depth: jobs waiting at most; those running do not count.
+        deadline_margin_seconds: kept back from a caller's timeout for the way there and back.
+        default_timeout_seconds: for callers that name none, and for pushed tasks.
+        max_timeout_seconds: a longer timeout is taken for this.
+        max_attempts: how often a job is begun when workers die under it.
+        drain_seconds: how long a stop waits for what was accepted.
+    """
+
+    max_depth: int = Field(default=64, ge=1, le=100_000)
+    deadline_margin_seconds: float = Field(default=1.0, ge=0, le=60)
+    default_timeout_seconds: Seconds = 300.0
+    max_timeout_seconds: Seconds = 600.0
+    max_attempts: int = Field(default=2, ge=1, le=10)
+    drain_seconds: Seconds = 120.0
+
+
+class WorkerSettings(Section):
+    """The processes that own the GPUs.
+
+    Attributes:
+        count: how many; worker ``i`` is given the ``i``-th of ``gpus``.
+        gpus: CUDA device indices or UUIDs, one a worker; empty leaves the choice to CUDA.
+        start_seconds: from spawning to ready, loading and warming up.
+        heartbeat_seconds: between two signs of life.
+        hang_seconds: without a sign of life the worker is killed.
+        job_seconds: a job that takes longer costs the worker its life.
+        max_growth_bytes: of resident memory beyond what it had when ready; then it is replaced
+            between two jobs.
+        restart_backoff_seconds, max_restart_backoff_seconds: the wait before a new one doubles
+            with each death in a row, from one to the other.
+    """
+
+    count: int = Field(default=1, ge=1, le=64)
+    gpus: tuple[str, ...] = ()
+    start_seconds: Seconds = 900.0
+    heartbeat_seconds: Seconds = 1.0
+    hang_seconds: Seconds = 30.0
+    job_seconds: Seconds = 300.0
+    max_growth_bytes: int = Field(default=4096 * MIB, ge=MIB)
+    restart_backoff_seconds: float = Field(default=0.5, ge=0, le=60)
+    max_restart_backoff_seconds: float = Field(default=60.0, ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _check(self) -> WorkerSettings:
+        if self.gpus and len(self.gpus) != self.count:
+            raise ValueError(f"gpus: names {len(self.gpus)} devices for {self.count} workers")
+        if self.hang_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("hang_seconds: must be at least twice heartbeat_seconds")
+        return self
+
+
+class JournalSettings(Section):
+    """What is remembered over restarts, and how long.
+
+    Attributes:
+        keep_results_seconds: a result nobody has fetched.
+        keep_delivered_seconds: a result that was delivered: the reply may have been lost.
+        keep_jobs_seconds: the record of a finished job, without its result.
+        max_result_bytes: of all results together; the oldest go first.
+    """
+
+    keep_results_seconds: float = Field(default=3600.0, gt=0)
+    keep_delivered_seconds: float = Field(default=600.0, ge=0)
+    keep_jobs_seconds: float = Field(default=7 * 86_400.0, gt=0)
+    max_result_bytes: int = Field(default=4096 * MIB, ge=MIB)
+
+
+class LogSettings(Section):
+    """How the daemon tells what it does; ``auto`` is text on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class DaemonSettings(Section):
+    """Everything ``miner run`` needs beside the preset.
+
+    Attributes:
+        state_dir: the journal, its lock and the control socket live here.
+        chain: where peers come from: ``static:FILE`` is a TOML file of peers.
+    """
+
+    state_dir: Path
+    chain: str = ""
+    wallet: WalletSettings = WalletSettings()
+    axon: AxonSettings = AxonSettings()
+    api: ApiSettings = ApiSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    queue: QueueSettings = QueueSettings()
+    worker: WorkerSettings = WorkerSettings()
+    journal: JournalSettings = JournalSettings()
+    log: LogSettings = LogSettings()
