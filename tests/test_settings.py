@@ -33,7 +33,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
     """Each layer hides those below it, key by key."""
     path = preset_file(tmp_path)
     environ = {"MINER_TEXT_TO_IMAGE__STEPS": "4", "MINER_SURFACE__COUNT": "9000"}
-    flags = {"preset": {"surface": {"count": 8000}}}
+    flags = {"surface": {"count": 8000}}
 
     from_file = load_settings(path, environ={}).preset
     from_environment = load_settings(path, environ=environ).preset
@@ -47,7 +47,7 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
 def test_a_flag_that_was_not_given_hides_nothing(tmp_path: Path) -> None:
     """None from the command line leaves what lies below."""
     environ = {"MINER_SURFACE__COUNT": "9000"}
-    flags = {"preset": {"surface": {"count": None}}}
+    flags = {"surface": {"count": None}}
 
     assert load_settings(preset_file(tmp_path), flags, environ).preset.surface.count == 9000
 
@@ -109,9 +109,9 @@ def test_a_mistyped_variable_is_an_error(environ: dict[str, str]) -> None:
 def test_five_steps_are_too_many_for_the_distilled_model(tmp_path: Path) -> None:
     """FLUX takes 1 to 4 steps; other pipelines may take more."""
     with pytest.raises(ConfigError, match="1 to 4"):
-        load_settings(preset_file(tmp_path), {"preset": {"text_to_image": {"steps": 5}}}, {})
+        load_settings(preset_file(tmp_path), {"text_to_image": {"steps": 5}}, {})
 
-    other = {"preset": {"text_to_image": {"steps": 30, "pipeline": "StableDiffusionPipeline"}}}
+    other = {"text_to_image": {"steps": 30, "pipeline": "StableDiffusionPipeline"}}
     assert load_settings(preset_file(tmp_path), other, {}).preset.text_to_image.steps == 30
 
 

@@ -56,7 +56,7 @@ def generate(
     """Make a splat of each prompt, or of one picture."""
     if report not in (None, "json"):
         raise BadOption(f"unknown report {report!r}; there is: json")
-    settings = load_settings(preset, {"preset": {"surface": {"count": gaussians}}})
+    settings = load_settings(preset, {"surface": {"count": gaussians}})
     work = _gather(prompts or [], prompt_file, image)
     targets = plan_outputs(output, work.titles, format)
     reporter = Reporter()

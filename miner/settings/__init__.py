@@ -15,12 +15,14 @@ from miner.settings.daemon import (
 )
 from miner.settings.loader import (
     PACKAGE_DIR,
+    Loaded,
     Settings,
     config_dir,
+    config_files,
     let_idle_threads_sleep,
+    load,
     load_settings,
     preset_names,
-    read_toml,
 )
 from miner.settings.preset import (
     FEW_STEP_PIPELINE,
@@ -33,6 +35,7 @@ from miner.settings.preset import (
     TextToImageSettings,
 )
 from miner.settings.section import Section
+from miner.settings.sources import read_toml
 
 __all__ = [
     "FEW_STEP_PIPELINE",
@@ -46,6 +49,7 @@ __all__ = [
     "DaemonSettings",
     "JournalSettings",
     "ListenLimits",
+    "Loaded",
     "LogSettings",
     "MetricsSettings",
     "Preset",
@@ -58,7 +62,9 @@ __all__ = [
     "WalletSettings",
     "WorkerSettings",
     "config_dir",
+    "config_files",
     "let_idle_threads_sleep",
+    "load",
     "load_settings",
     "preset_names",
     "read_toml",

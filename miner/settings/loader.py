@@ -1,35 +1,142 @@
-"""Where settings come from, and how they are put together; the only reader of the environment.
+"""How settings are put together, and where files lie; the only reader of the environment.
 
-A value comes from the first of: the command line, the environment, the file, the default.
-``MINER_PRESET``, ``MINER_DEVICE``, ``MINER_WEIGHTS``, ... are keys without a section;
-``MINER_<SECTION>__<KEY>`` is a key of a section, of the preset's (``MINER_TEXT_TO_IMAGE__STEPS=2``)
-or of the daemon's (``MINER_AXON__PORT=8091``).
+A value comes from the first of: the command line, the environment, the file, the default. The file
+is the daemon's (``config/miner.toml`` explains it); sections of the preset may be overridden in it
+too. Values are validated once, and an error names the key and where it was set.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.sources import PydanticBaseSettingsSource
 
 from miner.errors import ConfigError
+from miner.settings.daemon import DaemonSettings
 from miner.settings.preset import Preset
 from miner.settings.section import Section
+from miner.settings.sources import Layer, merge, read_environment, read_file, read_toml
 
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
-PREFIX = "MINER_"
+CONFIG_VARIABLE = "MINER_CONFIG"
+PRESET_SECTIONS = ("text_to_image", "background", "reconstruct", "surface")
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Settings(Section):
-    """Everything a command needs to know before it builds a pipeline."""
+    """Everything a command needs to know before it builds anything."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"
     weights: Path
     preset: Preset
+    daemon: DaemonSettings
+
+
+class Options(DaemonSettings, BaseSettings):
+    """All keys that a file, the environment or the command line may set, before the preset is read.
+
+    Attributes:
+        preset: name of a preset, or path of a preset file ending in ``.toml``.
+        text_to_image, background, reconstruct, surface: override keys of the preset.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: str = "mini"
+    device: DeviceName = "auto"
+    weights: Path
+    text_to_image: dict[str, Any] = {}
+    background: dict[str, Any] = {}
+    reconstruct: dict[str, Any] = {}
+    surface: dict[str, Any] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the constructor is given: the layers are laid over each other before."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, and the layers they came from, highest first."""
+
+    settings: Settings
+    layers: Sequence[Layer]
+
+    def origin(self, *location: str) -> str:
+        """Where a key was set, or "default"."""
+        return next((layer.origin for layer in self.layers if layer.holds(location)), "default")
+
+
+def load_settings(
+    preset: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Settings:
+    """The settings of this run; see ``load``."""
+    return load({"preset": preset, **(flags or {})}, environ, config).settings
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Loaded:
+    """The settings of this run, and where they came from.
+
+    Args:
+        flags: what the command line says, in the shape of ``Options``; ``None`` values are absent.
+        environ: the environment to read; the process's own when not given.
+        config: the file to read; ``MINER_CONFIG`` or the first of ``config_files`` when not given.
+
+    Raises:
+        ConfigError: an unknown preset or key, or a value out of its range; the text names the key
+            and where it was set.
+    """
+    environ = os.environ if environ is None else environ
+    path = config or _config_file(environ)
+    layers = [
+        Layer("command line", flags or {}),
+        read_environment(Options, environ, frozenset({CONFIG_VARIABLE})),
+        *([read_file(path)] if path else []),
+    ]
+    values: dict[str, Any] = {
+        "weights": str(_data_home(environ) / "splat-miner" / "weights"),
+        "state_dir": str(_state_dir(environ)),
+    }
+    for layer in reversed(layers):
+        values = merge(values, layer.values)
+    options = _validate(Options, values, layers)
+    chosen = read_preset(options.preset)
+    overrides = {name: getattr(options, name) for name in PRESET_SECTIONS}
+    settings = Settings(
+        device=options.device,
+        weights=options.weights,
+        preset=_validate(
+            Preset, merge(chosen.values, overrides), [*layers, chosen], f"preset {options.preset}"
+        ),
+        daemon=DaemonSettings(**{name: getattr(options, name) for name in _DAEMON_KEYS}),
+    )
+    return Loaded(settings, layers)
+
+
+_DAEMON_KEYS = tuple(DaemonSettings.model_fields)
 
 
 def config_dir() -> Path:
@@ -38,34 +145,30 @@ def config_dir() -> Path:
     return installed if installed.is_dir() else PACKAGE_DIR.parent / "config"
 
 
+def config_files(environ: Mapping[str, str]) -> list[Path]:
+    """Where a daemon's file is looked for when none is named, first one first."""
+    home = environ.get("XDG_CONFIG_HOME", "")
+    if not home.startswith("/"):
+        home = f"{environ['HOME']}/.config" if environ.get("HOME") else ""
+    own = [Path(home) / "splat-miner" / "miner.toml"] if home else []
+    return [*own, Path("/etc/splat-miner/miner.toml")]
+
+
 def preset_names() -> list[str]:
     """The presets that ship with the program, sorted."""
     return sorted(path.stem for path in (config_dir() / "presets").glob("*.toml"))
 
 
-def load_settings(
-    preset: str | None = None,
-    flags: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
-    """The settings of this run.
-
-    Args:
-        preset: name of a preset, or path of a preset file ending in ``.toml``.
-        flags: what the command line says, in the shape of ``Settings``; ``None`` values are absent.
-        environ: the environment to read; the process's own when not given.
+def read_preset(name: str) -> Layer:
+    """The values of a preset that ships, or of a preset file.
 
     Raises:
-        ConfigError: an unknown preset or key, or a value out of its range; the text names the key.
+        ConfigError: there is none of that name, or the file cannot be read.
     """
-    environ = os.environ if environ is None else environ
-    env = _from_environment(environ)
-    name = preset or env.pop("preset", "mini")
-    env.pop("preset", None)
-    values: dict[str, Any] = {"weights": str(_default_weights(environ))}
-    values |= {key: env.pop(key) for key in ("device", "weights") if key in env}
-    values["preset"] = _merge({"name": Path(name).stem, **_read_preset(name)}, env)
-    return _validate(Settings, _merge(values, flags or {}), f"preset {name}")
+    if not name.endswith(".toml") and name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}; there are: {', '.join(preset_names())}")
+    path = Path(name) if name.endswith(".toml") else config_dir() / "presets" / f"{name}.toml"
+    return Layer(str(path), {"name": path.stem, **read_toml(path)})
 
 
 def let_idle_threads_sleep() -> None:
@@ -78,62 +181,36 @@ def let_idle_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The contents of a TOML file.
-
-    Raises:
-        ConfigError: it cannot be read or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+def _config_file(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    return next((path for path in config_files(environ) if path.is_file()), None)
 
 
-def _read_preset(name: str) -> dict[str, Any]:
-    if name.endswith(".toml"):
-        return read_toml(Path(name))
-    if name not in preset_names():
-        raise ConfigError(f"unknown preset {name!r}; there are: {', '.join(preset_names())}")
-    return read_toml(config_dir() / "presets" / f"{name}.toml")
-
-
-def _default_weights(environ: Mapping[str, str]) -> Path:
+def _data_home(environ: Mapping[str, str]) -> Path:
     """Where the XDG base directory specification puts a program's data."""
     data = environ.get("XDG_DATA_HOME", "")
-    root = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
-    return root / "splat-miner" / "weights"
+    return Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Nested values of the variables with our prefix, as text: pydantic turns it into numbers."""
-    values: dict[str, Any] = {}
-    for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX):
-            continue
-        section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
-        if not key and section not in ("preset", "device", "weights"):
-            raise ConfigError(f"{variable}: no such setting; unset it or mend its name")
-        values = _merge(values, {section: {key: text} if key else text})
-    return values
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    """Systemd's folder for this unit (the first, if there are several), or the XDG one."""
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    state = environ.get("XDG_STATE_HOME", "")
+    root = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return root / "splat-miner"
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``below`` with the values of ``above`` laid over it, section by section; None is absent."""
-    merged = dict(below)
-    for key, value in above.items():
-        if isinstance(value, Mapping):
-            beneath = merged.get(key, {})
-            merged[key] = _merge(beneath if isinstance(beneath, Mapping) else {}, value)
-        elif value is not None:
-            merged[key] = value
-    return merged
-
-
-def _validate(model: type[Settings], values: Mapping[str, Any], source: str) -> Settings:
+def _validate(
+    model: type[_Model], values: Mapping[str, Any], layers: Sequence[Layer], origin: str = "default"
+) -> _Model:
     try:
-        return model.model_validate(values)
+        return model(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]).removeprefix("preset.")
-        raise ConfigError(f"{source}: {key}: {first['msg']}") from error
+        where = next((layer.origin for layer in layers if layer.holds(first["loc"])), origin)
+        key = ".".join(str(part) for part in first["loc"])
+        reason = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{where}: {key}: {reason}") from error
