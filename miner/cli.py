@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from miner.commands.bench import bench
+from miner.commands.config import config
 from miner.commands.convert import convert
 from miner.commands.fetch import fetch
 from miner.commands.generate import generate
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 for command in (generate, convert, render, fetch, bench):
     app.command()(command)
+app.add_typer(config, name="config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

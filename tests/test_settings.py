@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from miner.errors import ConfigError
-from miner.settings import let_idle_threads_sleep, load_settings, preset_names
+from miner.settings import (
+    DaemonSettings,
+    config_dir,
+    let_idle_threads_sleep,
+    load,
+    load_settings,
+    preset_names,
+    read_toml,
+)
 
 
 def preset_file(folder: Path, extra: str = "") -> str:
@@ -140,3 +149,88 @@ def test_idle_threads_sleep_unless_told_otherwise(monkeypatch: pytest.MonkeyPatc
 
     assert kept == "ACTIVE"
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def documented() -> dict[str, dict[str, object]]:
+    """The shipped file of settings, by section; "" holds the keys without one."""
+    values = read_toml(config_dir() / "miner.toml")
+    sections = {name: value for name, value in values.items() if isinstance(value, dict)}
+    return {"": {k: v for k, v in values.items() if k not in sections}, **sections}
+
+
+def test_the_shipped_file_holds_the_defaults() -> None:
+    """Reading config/miner.toml changes nothing: what it documents is what holds without it."""
+    plain = load_settings(environ={})
+    from_file = load_settings(environ={}, config=config_dir() / "miner.toml")
+
+    assert from_file == plain
+
+
+def test_the_shipped_file_names_every_key() -> None:
+    """No setting is missing from config/miner.toml, and it names none that does not exist."""
+    text = (config_dir() / "miner.toml").read_text(encoding="utf-8")
+    for section, model in DaemonSettings.model_fields.items():
+        keys = getattr(model.annotation, "model_fields", {})
+        assert f"[{section}]" in text or not keys
+        for key in keys or [section]:
+            assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), f"{section}.{key}"
+        assert set(documented().get(section, {})) <= set(keys)
+
+
+def test_a_value_knows_where_it_was_set(tmp_path: Path) -> None:
+    """The origin of a key is its highest source."""
+    path = tmp_path / "own.toml"
+    path.write_text("[axon]\nport = 1\nhost = 'h'\n[surface]\ncount = 8000\n")
+    environ = {"MINER_AXON__PORT": "2", "MINER_CONFIG": str(path)}
+    loaded = load({"chain": "static:x"}, environ)
+
+    assert loaded.settings.daemon.axon.port == 2
+    assert loaded.settings.preset.surface.count == 8000
+    assert loaded.origin("axon", "port") == "environment"
+    assert loaded.origin("axon", "host") == str(path)
+    assert loaded.origin("chain") == "command line"
+    assert loaded.origin("api", "port") == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[axon]\nprot = 1", "axon.prot"),
+        ("[axom]\nport = 1", "axom"),
+        ("[axon]\nport = 70000", "axon.port"),
+        ("[worker]\ncount = 2\ngpus = ['0']", "gpus"),
+        ("[surface]\ncount = 1", "surface.count"),
+        ("preset = 3", "preset"),
+        ("[queue]\nmax_depth = 'x'", "queue.max_depth"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, text: str, key: str) -> None:
+    """One line names the file and the key that is wrong."""
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ={}, config=path)
+
+    assert str(path) in str(caught.value)
+    assert key in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_in_the_environment_are_json() -> None:
+    """A list is given as JSON, and what is not JSON is refused in one line."""
+    given = load_settings(environ={"MINER_ADMISSION__ALLOW": '["a", "b"]'})
+
+    assert given.daemon.admission.allow == ("a", "b")
+    with pytest.raises(ConfigError):
+        load_settings(environ={"MINER_ADMISSION__ALLOW": "a b"})
+
+
+def test_the_state_lies_where_systemd_or_the_user_puts_it() -> None:
+    """systemd's folder beats the user's, and a setting beats both."""
+    systemd = {"STATE_DIRECTORY": "/var/lib/miner:/x", "XDG_STATE_HOME": "/state"}
+
+    assert load_settings(environ=systemd).daemon.state_dir == Path("/var/lib/miner")
+    user = load_settings(environ={"XDG_STATE_HOME": "/state"}).daemon
+    assert user.state_dir == Path("/state/splat-miner")
+    own = load_settings(environ={**systemd, "MINER_STATE_DIR": "/own"}).daemon
+    assert own.state_dir == Path("/own")
