@@ -13,6 +13,7 @@ and permissions are admission's.
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha3_256
@@ -21,6 +22,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from miner.admission.gate import Claim
 from miner.errors import MalformedRequest
 
 SynapseT = TypeVar("SynapseT", bound="Synapse")
@@ -29,11 +31,17 @@ AXON = "bt_header_axon_"
 DENDRITE = "bt_header_dendrite_"
 INPUT = "bt_header_input_obj_"
 
+PROTOCOL_VERSION = 10_005_000
+"""The generation of the protocol that is spoken here, as peers write it: 10.5.0."""
+
 EMPTY_HASH = sha3_256().hexdigest()
 """The body hash of a synapse without hash fields."""
 
 MAX_MESSAGE = 512
 """Characters of a status message that go into a header: a line of text, never a document."""
+
+MAX_DIGITS = 20
+"""Of a whole number in a header: nanoseconds since 1970 have 19."""
 
 
 class TerminalInfo(BaseModel):
@@ -211,3 +219,54 @@ def merge_terminal(into: TerminalInfo, read: TerminalInfo) -> None:
     for name, value in read:
         if value is not None:
             setattr(into, name, value)
+
+
+def read_claim(headers: Mapping[str, str], address: str) -> Claim:
+    """What the headers of a request claim of its sender.
+
+    Args:
+        headers: of the request; names in any case.
+        address: of the peer's end of the connection.
+
+    Raises:
+        MalformedRequest: a number is none, or a value is not ASCII.
+    """
+    get = headers.get
+    return Claim(
+        hotkey=_text(get(DENDRITE + "hotkey")),
+        nonce=_whole("nonce", get(DENDRITE + "nonce")),
+        uuid=_text(get(DENDRITE + "uuid")),
+        signature=_text(get(DENDRITE + "signature")),
+        body_hash=_text(get("computed_body_hash")) or "",
+        timeout_seconds=_seconds(get("timeout")),
+        version=_whole("version", get(DENDRITE + "version")),
+        receiver=_text(get(AXON + "hotkey")),
+        address=address,
+    )
+
+
+def _text(value: str | None) -> str | None:
+    # Not Unicode: such text may not even be encodable, and the message is made of it.
+    if value is not None and not value.isascii():
+        raise MalformedRequest("a header of the protocol is not ASCII")
+    return value
+
+
+def _whole(name: str, value: str | None) -> int | None:
+    if value is None or value == "None":
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
+        raise MalformedRequest(f"header {DENDRITE}{name}: not a whole number")
+    return int(value)
+
+
+def _seconds(value: str | None) -> float | None:
+    if value is None or value == "None":
+        return None
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise MalformedRequest("header timeout: not a number") from error
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise MalformedRequest("header timeout: out of range")
+    return seconds
