@@ -1,0 +1,462 @@
+"""Every Prometheus instrument of the daemon, on a registry of its own.
+
+Names carry their unit and one prefix; what they mean stands beside them. Label values are bounded:
+a label takes its first ``MAX_VALUES`` values and then only "other", so that no caller from outside
+can make the page grow. Prompts, job ids and addresses are never labels.
+
+Every method is cheap, may be called from any thread, and never raises. The page itself is served
+by ``network/health.py``; the workers have no registry, their readings come over their channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+MAX_VALUES = 64
+"""Of one label of one instrument: above the routes, error codes and devices there really are."""
+
+MAX_LABEL_CHARACTERS = 64
+
+JOB_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120)
+"""Seconds. Dense where jobs lie: from the embedded preset to the longest a validator waits."""
+
+STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120)
+"""Seconds. Encoding takes hundredths, painting seconds."""
+
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120)
+"""Seconds. Refusals take milliseconds; an answer that waits for its job takes as long as that."""
+
+BYTES_BUCKETS = (65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0, 268435456.0)
+GAUSSIANS_BUCKETS = (1e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6)
+
+WORKER_STATES = ("starting", "ready", "busy", "draining", "restarting", "stopped", "failed")
+
+WORKER_MEMORY = {
+    "resident": ("resident_memory_bytes", "Resident memory of the worker process."),
+    "gpu_allocated": ("gpu_memory_allocated_bytes", "Held by live tensors of the worker."),
+    "gpu_reserved": ("gpu_memory_reserved_bytes", "Held by the worker's allocator."),
+    "gpu_peak": ("gpu_memory_peak_bytes", "Most that live tensors held at once."),
+    "gpu_used": ("gpu_memory_used_bytes", "Used on the worker's device, by whomever."),
+    "gpu_total": ("gpu_memory_total_bytes", "There is on the worker's device."),
+    "gpu_estimated": ("gpu_memory_estimated_bytes", "The plan's estimate of the peak."),
+    "gpu_planned": ("gpu_memory_planned_bytes", "The plan's limit for this worker."),
+}
+"""Readings of a worker by name, and the gauges that show them."""
+
+
+class WorkerReading(Protocol):
+    """What is read of an executor's ``WorkerHealth``."""
+
+    @property
+    def name(self) -> str:
+        """Stable over restarts."""
+
+    @property
+    def state(self) -> str:
+        """One of ``WORKER_STATES``."""
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the last sign of life."""
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """Bytes, by the names of ``WORKER_MEMORY``."""
+
+    @property
+    def load_seconds(self) -> Mapping[str, float]:
+        """By stage."""
+
+
+class DeviceReading(Protocol):
+    """What is read of a ``GpuReading``; None where the driver does not say."""
+
+    @property
+    def index(self) -> int:
+        """Of the driver's order."""
+
+    @property
+    def name(self) -> str:
+        """The product."""
+
+    @property
+    def used_bytes(self) -> int | None:
+        """Memory in use, by whomever."""
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Memory there is."""
+
+    @property
+    def utilization(self) -> float | None:
+        """Share of the time a kernel ran, 0 to 1."""
+
+    @property
+    def celsius(self) -> float | None:
+        """Temperature of the chip."""
+
+    @property
+    def watts(self) -> float | None:
+        """Power drawn."""
+
+
+class JournalReading(Protocol):
+    """What is read of the journal's statistics."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the database and its log."""
+
+    @property
+    def result_bytes(self) -> int:
+        """Of all kept results."""
+
+    @property
+    def commits(self) -> int:
+        """Since the daemon began."""
+
+    @property
+    def commit_seconds(self) -> float:
+        """What the last commit took."""
+
+
+class _Bounds:
+    """Keeps the values of labels few. Its one piece of state only grows, to a bound."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[str]] = {}
+
+    def __call__(self, label: str, value: object) -> str:
+        text = str(value)[:MAX_LABEL_CHARACTERS]
+        text = text.encode("utf-8", "replace").decode()  # lone surrogates would break the page
+        seen = self._seen.setdefault(label, set())
+        if text in seen:
+            return text
+        if len(seen) >= MAX_VALUES:
+            return "other"
+        seen.add(text)
+        return text
+
+
+class Metrics:
+    """All instruments. One for the process; the page is made of ``registry``."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # one more series for each of ours, that nothing here reads
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._bound = _Bounds()
+        self._jobs = _JobInstruments(self.registry)
+        self._http = _HttpInstruments(self.registry)
+        self._workers = _WorkerInstruments(self.registry)
+        self._devices = _DeviceInstruments(self.registry)
+        self._service = _ServiceInstruments(self.registry)
+
+    # Jobs
+
+    def job_accepted(self, intake: str) -> None:
+        """A job is in the queue and the journal."""
+        self._jobs.accepted.labels(self._bound("intake", intake)).inc()
+
+    def job_refused(self, code: str) -> None:
+        """The queue refused a job; ``code`` is the error's."""
+        self._jobs.refused.labels(self._bound("refused", code)).inc()
+
+    def job_joined(self) -> None:
+        """A job shares the generation of an equal one."""
+        self._jobs.joined.inc()
+
+    def job_finished(
+        self, intake: str, code: str, seconds: float, generator: str | None = None
+    ) -> None:
+        """A job has its outcome.
+
+        Args:
+            intake: the door it came through.
+            code: "ok", or the failure's.
+            seconds: from acceptance to outcome.
+            generator: what made the asset, where there is one.
+        """
+        intake = self._bound("intake", intake)
+        self._jobs.finished.labels(intake, self._bound("finished", code)).inc()
+        outcome = "ok" if code == "ok" else "failed"
+        generator = self._bound("generator", generator or "none")
+        self._jobs.duration.labels(intake, generator, outcome).observe(_at_least_zero(seconds))
+
+    def job_waited(self, seconds: float) -> None:
+        """A job began, so long after it was accepted."""
+        self._jobs.wait.observe(_at_least_zero(seconds))
+
+    def stage(self, stage: str, generator: str, seconds: float) -> None:
+        """A stage of a job took so long."""
+        labels = self._bound("stage", stage), self._bound("generator", generator)
+        self._jobs.stage.labels(*labels).observe(_at_least_zero(seconds))
+
+    def asset(self, generator: str, bytes: int, gaussians: int) -> None:
+        """A result came, of this size."""
+        generator = self._bound("generator", generator)
+        self._jobs.bytes.labels(generator).observe(_at_least_zero(bytes))
+        self._jobs.gaussians.labels(generator).observe(_at_least_zero(gaussians))
+
+    def queue(self, depth: int, in_flight: int) -> None:
+        """So many jobs wait, and so many are being done."""
+        self._jobs.depth.set(depth)
+        self._jobs.in_flight.set(in_flight)
+
+    # HTTP servers
+
+    def request(self, server: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. ``route`` is the pattern that matched, never the path."""
+        server, route = self._bound("server", server), self._bound("route", route)
+        self._http.requests.labels(server, route, self._bound("status", status)).inc()
+        self._http.duration.labels(server, route).observe(_at_least_zero(seconds))
+
+    def rejected(self, code: str) -> None:
+        """Admission turned a request away; ``code`` is the error's."""
+        self._http.rejected.labels(self._bound("rejected", code)).inc()
+
+    def connection_refused(self, server: str, reason: str) -> None:
+        """A connection was closed for one of the limits."""
+        labels = self._bound("server", server), self._bound("refused_connection", reason)
+        self._http.refused.labels(*labels).inc()
+
+    def malformed(self, server: str, kind: str) -> None:
+        """What came was not HTTP as it should be."""
+        labels = self._bound("server", server), self._bound("malformed", kind)
+        self._http.malformed.labels(*labels).inc()
+
+    def connections(self, server: str, open: int) -> None:
+        """So many connections are open."""
+        self._http.open.labels(self._bound("server", server)).set(open)
+
+    # Workers and devices
+
+    def worker(self, health: WorkerReading) -> None:
+        """How a worker is. A reading that is no longer there takes its series away."""
+        worker = self._bound("worker", health.name)
+        for state in WORKER_STATES:
+            self._workers.state.labels(worker, state).set(state == health.state)
+        _set(self._workers.heartbeat, (worker,), health.heartbeat_age)
+        for reading, gauge in self._workers.memory.items():
+            _set(gauge, (worker,), health.memory.get(reading))
+        for stage, seconds in health.load_seconds.items():
+            self._workers.load.labels(worker, self._bound("load_stage", stage)).set(seconds)
+
+    def worker_restarted(self, name: str, reason: str) -> None:
+        """A worker died or was killed, and a new one takes its place."""
+        labels = self._bound("worker", name), self._bound("restart", reason)
+        self._workers.restarts.labels(*labels).inc()
+
+    def generator_active(self, name: str) -> None:
+        """New jobs go to this generator, and to no other."""
+        name = self._bound("generator_active", name)
+        self._service.generators.add(name)
+        for known in tuple(self._service.generators):
+            self._service.generator.labels(known).set(known == name)
+
+    def gpu(self, reading: DeviceReading) -> None:
+        """How a GPU is, by its driver."""
+        gpu = self._bound("gpu", reading.index)
+        self._devices.info.labels(gpu).info({"name": self._bound("gpu_name", reading.name)})
+        _set(self._devices.used, (gpu,), reading.used_bytes)
+        _set(self._devices.total, (gpu,), reading.total_bytes)
+        _set(self._devices.utilization, (gpu,), reading.utilization)
+        _set(self._devices.temperature, (gpu,), reading.celsius)
+        _set(self._devices.power, (gpu,), reading.watts)
+
+    # The service
+
+    def journal(self, stats: JournalReading) -> None:
+        """How large the journal is and how it is doing."""
+        self._service.journal_file.set(stats.file_bytes)
+        self._service.journal_results.set(stats.result_bytes)
+        self._service.journal_commits.inc(max(0, stats.commits - self._service.commits_counted))
+        self._service.commits_counted = max(stats.commits, self._service.commits_counted)
+        self._service.journal_commit.set(stats.commit_seconds)
+
+    def peers(self, count: int, age_seconds: float) -> None:
+        """How many peers the snapshot holds, and how old it is."""
+        self._service.peers.set(count)
+        self._service.peers_age.set(age_seconds)
+
+    def build_info(self, version: str, preset: str, device: str) -> None:
+        """What runs here; to be said once."""
+        values = {"version": version, "preset": preset, "device": device}
+        self._service.build.info({k: self._bound(f"build_{k}", v) for k, v in values.items()})
+
+    def ready(self, ready: bool) -> None:
+        """Whether new work is taken."""
+        self._service.ready.set(ready)
+
+    def log_suppressed(self, kind: str, count: int) -> None:
+        """So many log lines of a kind were not written."""
+        self._service.suppressed.labels(self._bound("log", kind)).inc(max(0, count))
+
+    def totals(self) -> dict[str, float]:
+        """The counters of jobs and requests, summed over their labels, for the status page."""
+        counters = {
+            "jobs_accepted": self._jobs.accepted,
+            "jobs_refused": self._jobs.refused,
+            "jobs_joined": self._jobs.joined,
+            "jobs_finished": self._jobs.finished,
+            "requests": self._http.requests,
+            "requests_rejected": self._http.rejected,
+            "requests_malformed": self._http.malformed,
+            "worker_restarts": self._workers.restarts,
+        }
+        return {name: _sum(counter) for name, counter in counters.items()}
+
+
+class _JobInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.accepted = counter("miner_jobs_accepted", "Jobs taken into the queue.", ["intake"])
+        self.refused = counter("miner_jobs_refused", "Jobs the queue did not take.", ["code"])
+        self.joined = counter("miner_jobs_joined", "Jobs that share an equal one's generation.")
+        self.finished = counter(
+            "miner_jobs_finished",
+            "Jobs with an outcome; code is ok or why not.",
+            ["intake", "code"],
+        )
+        self.duration = histogram(
+            "miner_job_duration_seconds",
+            "From acceptance to outcome.",
+            ["intake", "generator", "outcome"],
+            buckets=JOB_BUCKETS,
+        )
+        self.wait = histogram(
+            "miner_job_wait_seconds", "From acceptance to the start of work.", buckets=JOB_BUCKETS
+        )
+        self.stage = histogram(
+            "miner_stage_duration_seconds",
+            "Time in one stage of one job.",
+            ["stage", "generator"],
+            buckets=STAGE_BUCKETS,
+        )
+        self.bytes = histogram(
+            "miner_asset_size_bytes", "Size of results.", ["generator"], buckets=BYTES_BUCKETS
+        )
+        self.gaussians = histogram(
+            "miner_asset_gaussians",
+            "Gaussians in results.",
+            ["generator"],
+            buckets=GAUSSIANS_BUCKETS,
+        )
+        self.depth = gauge("miner_queue_depth", "Jobs that wait.")
+        self.in_flight = gauge("miner_jobs_in_flight", "Jobs being done.")
+
+
+class _HttpInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        self.requests = counter(
+            "miner_http_requests", "Requests answered.", ["server", "route", "status"]
+        )
+        self.duration = histogram(
+            "miner_http_request_duration_seconds",
+            "From a request's header to the end of its answer.",
+            ["server", "route"],
+            buckets=REQUEST_BUCKETS,
+        )
+        self.rejected = counter(
+            "miner_requests_rejected", "Requests that admission turned away.", ["code"]
+        )
+        self.refused = counter(
+            "miner_connections_refused", "Connections closed for a limit.", ["server", "reason"]
+        )
+        self.malformed = counter(
+            "miner_malformed_requests", "Requests that were not good HTTP.", ["server", "kind"]
+        )
+        self.open = gauge("miner_open_connections", "Connections open.", ["server"])
+
+
+class _WorkerInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.state = gauge(
+            "miner_worker_state", "1 for the state a worker is in, else 0.", ["worker", "state"]
+        )
+        self.heartbeat = gauge(
+            "miner_worker_heartbeat_age_seconds", "Since a worker's last sign of life.", ["worker"]
+        )
+        self.load = gauge(
+            "miner_worker_load_seconds", "What loading and warming up took.", ["worker", "stage"]
+        )
+        self.restarts = counter(
+            "miner_worker_restarts", "Workers replaced, by reason.", ["worker", "reason"]
+        )
+        self.memory = {
+            reading: gauge(f"miner_worker_{name}", text, ["worker"])
+            for reading, (name, text) in WORKER_MEMORY.items()
+        }
+
+
+class _DeviceInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        gauge = partial(Gauge, registry=registry)
+        self.info = Info(
+            "miner_gpu", "The product behind a GPU's index.", ["gpu"], registry=registry
+        )
+        self.used = gauge("miner_gpu_memory_used_bytes", "Memory in use on a GPU.", ["gpu"])
+        self.total = gauge("miner_gpu_memory_total_bytes", "Memory of a GPU.", ["gpu"])
+        self.utilization = gauge(
+            "miner_gpu_utilization_ratio", "Share of the time a kernel ran.", ["gpu"]
+        )
+        self.temperature = gauge("miner_gpu_temperature_celsius", "Of a GPU's chip.", ["gpu"])
+        self.power = gauge("miner_gpu_power_watts", "Power that a GPU draws.", ["gpu"])
+
+
+class _ServiceInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.build = Info("miner_build", "What runs here.", registry=registry)
+        self.ready = gauge("miner_ready", "1 while new work is taken.")
+        self.generator = gauge(
+            "miner_generator_active", "1 for the generator that new jobs go to.", ["generator"]
+        )
+        self.generators: set[str] = set()
+        self.peers = gauge("miner_peers", "Hotkeys in the snapshot of the subnet.")
+        self.peers_age = gauge("miner_peers_age_seconds", "Since that snapshot was taken.")
+        self.journal_file = gauge("miner_journal_size_bytes", "Of the journal's files.")
+        self.journal_results = gauge("miner_journal_results_bytes", "Of the results kept.")
+        self.journal_commits = counter("miner_journal_commits", "Transactions brought to disk.")
+        self.commits_counted = 0
+        self.journal_commit = gauge("miner_journal_commit_seconds", "What the last commit took.")
+        self.suppressed = counter(
+            "miner_log_lines_suppressed", "Log lines not written, to keep the log short.", ["kind"]
+        )
+
+
+def _set(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
+    if value is not None:
+        gauge.labels(*labels).set(value)
+    else:
+        gauge.remove(*labels)
+
+
+def _at_least_zero(value: float) -> float:
+    """Also for a clock that was set back or a NaN: a sum must never fall."""
+    return value if value > 0 else 0.0
+
+
+def _sum(counter: Counter) -> float:
+    samples = (sample for family in counter.collect() for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
