@@ -4,8 +4,8 @@ structlog and the standard library's logging (aiohttp, asyncio, warnings) come o
 is bound for a block of code and everything it awaits, so that all lines of a job carry it. Nothing
 is set up on import; ``configure`` does that, once, in the process that owns the stream.
 
-What came from outside is escaped, so that it can neither break a line nor move a terminal's cursor,
-and cut to ``MAX_TEXT_CHARACTERS``.
+What came from outside can neither break a line nor move a terminal's cursor, and texts are cut to
+``MAX_TEXT_CHARACTERS``.
 """
 
 from __future__ import annotations
@@ -141,17 +141,19 @@ class Throttle:
 
 
 def _formatter(console: bool, colors: bool) -> logging.Formatter:
-    # Plain tracebacks: those with local variables would show keys and pictures.
-    renderer: Processor = structlog.processors.JSONRenderer(default=repr)
-    if console:
-        plain = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)
-    finish = [
+    finish: list[Processor] = [
         ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
-        _finish,
-        renderer,
     ]
+    if console:
+        # Plain tracebacks: those with local variables would show keys and pictures.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=plain, timestamp_key="time"
+        )
+        finish += [_escape, renderer]
+    else:
+        finish += [_order, structlog.processors.JSONRenderer(default=repr)]
     return ProcessorFormatter(foreign_pre_chain=_shared(), processors=finish)
 
 
@@ -161,37 +163,36 @@ def _shared() -> list[Processor]:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        _tame,
+        _cut,
         structlog.processors.StackInfoRenderer(),
     ]
 
 
-def _tame(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Escapes and cuts what may have come from outside."""
+def _cut(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Keeps lines short whatever they are given."""
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _printable(value)
+        if isinstance(value, str) and len(value) > MAX_TEXT_CHARACTERS:
+            event[key] = value[:MAX_TEXT_CHARACTERS] + "..."
         elif isinstance(value, bytes | bytearray | memoryview):
             event[key] = f"<{len(value)} bytes>"
     return event
 
 
-def _finish(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Puts what every line has in front; tracebacks keep their lines and nothing else odd."""
-    for key in TRACES:
-        if key in event:
-            lines = str(event[key]).split("\n")
-            event[key] = "\n".join(_escaped(line) for line in lines)
-    return {key: event[key] for key in FIRST if key in event} | event
+def _escape(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """For a terminal; JSON escapes what it writes anyway. Tracebacks keep their lines."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if key in TRACES else [value]
+            event[key] = "\n".join(_printable(line) for line in lines)
+    return event
+
+
+def _order(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Puts in front what every line has."""
+    return {**{key: event[key] for key in FIRST if key in event}, **event}
 
 
 def _printable(text: str) -> str:
-    if len(text) > MAX_TEXT_CHARACTERS:
-        text = text[:MAX_TEXT_CHARACTERS] + "..."
-    return _escaped(text)
-
-
-def _escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
