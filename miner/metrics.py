@@ -131,6 +131,10 @@ class JournalReading(Protocol):
     def commit_seconds(self) -> float:
         """What the last commit took."""
 
+    @property
+    def failed(self) -> str | None:
+        """Why the last commit failed."""
+
 
 class _Bounds:
     """Keeps the values of labels few. Its one piece of state only grows, to a bound."""
@@ -286,6 +290,7 @@ class Metrics:
         self._service.journal_commits.inc(max(0, stats.commits - self._service.commits_counted))
         self._service.commits_counted = max(stats.commits, self._service.commits_counted)
         self._service.journal_commit.set(stats.commit_seconds)
+        self._service.journal_failed.set(stats.failed is not None)
 
     def peers(self, count: int, age_seconds: float) -> None:
         """How many peers the snapshot holds, and how old it is."""
@@ -440,6 +445,7 @@ class _ServiceInstruments:
         self.journal_results = gauge("miner_journal_results_bytes", "Of the results kept.")
         self.journal_commits = counter("miner_journal_commits", "Transactions brought to disk.")
         self.commits_counted = 0
+        self.journal_failed = gauge("miner_journal_failed", "1 while nothing can be written.")
         self.journal_commit = gauge("miner_journal_commit_seconds", "What the last commit took.")
         self.suppressed = counter(
             "miner_log_lines_suppressed", "Log lines not written, to keep the log short.", ["kind"]

@@ -6,7 +6,6 @@ are no readings, and a value that a product does not offer is None. Nothing here
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,8 +41,10 @@ class GpuReading:
     watts: float | None = None
 
 
-class GpuTelemetry:
-    """Reads the GPUs of this host. To be used with ``with``; one caller at a time.
+class Telemetry:
+    """Reads the GPUs of this host; the driver is first looked for at the first reading.
+
+    One caller at a time. To be closed, or used with ``with``, by who does not end with the process.
 
     Args:
         only: indices or UUIDs of the GPUs wanted; all when empty.
@@ -53,12 +54,9 @@ class GpuTelemetry:
     def __init__(self, only: Sequence[str] = (), nvml: Any = pynvml) -> None:
         self._only = frozenset(only)
         self._nvml = nvml
-        self._open = False
+        self._there: bool | None = None  # None: not looked for yet
 
-    def __enter__(self) -> GpuTelemetry:
-        with suppress(pynvml.NVMLError):  # no driver, or none that works: no readings
-            self._nvml.nvmlInit()
-            self._open = True
+    def __enter__(self) -> Telemetry:
         return self
 
     def __exit__(
@@ -67,35 +65,33 @@ class GpuTelemetry:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._open:
-            self._open = False
-            with suppress(pynvml.NVMLError):
-                self._nvml.nvmlShutdown()
+        self.close()
 
     @property
     def available(self) -> bool:
         """Whether there is a driver to ask."""
-        return self._open
+        if self._there is None:
+            try:
+                self._nvml.nvmlInit()
+                self._there = True
+            except pynvml.NVMLError:  # no driver, or none that works: no readings
+                self._there = False
+        return self._there
+
+    def close(self) -> None:
+        """Lets go of the driver; there are no readings after it. May be called again."""
+        if self._there:
+            with suppress(pynvml.NVMLError):
+                self._nvml.nvmlShutdown()
+        self._there = False
 
     def read(self) -> tuple[GpuReading, ...]:
         """The GPUs that answer now. Takes milliseconds, in which it blocks."""
-        if not self._open:
+        if not self.available:
             return ()
         count = self._ask(self._nvml.nvmlDeviceGetCount) or 0
         readings = (self._read_one(index) for index in range(count))
         return tuple(reading for reading in readings if reading is not None)
-
-    async def watch(self, report: Callable[[GpuReading], None], every_seconds: float = 5.0) -> None:
-        """Reads in a thread and reports in the event loop, until cancelled; at once without GPUs.
-
-        Args:
-            report: as in ``Metrics.gpu``.
-            every_seconds: from the end of one reading to the next.
-        """
-        while self._open:
-            for reading in await asyncio.to_thread(self.read):
-                report(reading)
-            await asyncio.sleep(every_seconds)
 
     def _read_one(self, index: int) -> GpuReading | None:
         nvml = self._nvml
