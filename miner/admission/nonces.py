@@ -12,8 +12,9 @@ nobody else's; a lane without entries, whose floor goes into the floor of all.
 Over restarts the entries come back from storage. Storage is written without waiting, though before
 any job that the request leads to: after a crash the last few nonces may be missing. So unless the
 last life ended with ``close``, every nonce up to the moment of opening, and as far ahead as a
-sender's clock may run, is refused. Limit: setting the clock back across a crash opens a gap of what
-that crash lost. One event loop; only ``open`` waits.
+sender's clock may run, is refused. Limits: setting the clock back across a crash opens a gap of
+what that crash lost, and so does a crash before the mark of a new life is on disk, which is sooner
+than anything is admitted. One event loop; only ``open`` waits.
 """
 
 from __future__ import annotations

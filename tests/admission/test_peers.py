@@ -1,0 +1,106 @@
+"""The snapshot of the peers, and the file it can come from."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from miner.admission.peers import Peer, PeersSnapshot, PeersSource, read_static_peers
+from miner.errors import ConfigError
+from tests.admission.fakes import MINER, VALIDATOR
+
+GOOD = f"""
+[[peer]]
+hotkey = "{VALIDATOR.ss58_address}"
+uid = 7
+stake = 5000
+validator_permit = true
+"""
+OTHER = GOOD.replace(VALIDATOR.ss58_address, MINER.ss58_address)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "peers.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_peers_are_read_from_a_file(tmp_path: Path) -> None:
+    """Each entry is a peer under its hotkey, and the snapshot does not age."""
+    snapshot = read_static_peers(write(tmp_path, GOOD + OTHER.replace("uid = 7", "uid = 0")))
+
+    assert snapshot.get(VALIDATOR.ss58_address) == Peer(VALIDATOR.ss58_address, 7, 5000.0, True)
+    assert len(snapshot.peers) == 2
+    assert snapshot.age_seconds(1e9) == 0.0
+
+
+def test_a_file_without_peers_is_nobody(tmp_path: Path) -> None:
+    """An empty file is a subnet without peers, not an error."""
+    assert not read_static_peers(write(tmp_path, "")).peers
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[peer]", "not a TOML file"),
+        ("[peer]\nuid = 1", "two brackets"),
+        ("peer = [3]", "peer 1: is not a table"),
+        ("netuid = 17", "unknown key 'netuid'"),
+        (GOOD.replace("stake = 5000", ""), "peer 1: stake: is missing"),
+        (GOOD + "colour = 1", "peer 1: colour: unknown key"),
+        (GOOD + GOOD.replace("uid = 7", "uid = 8"), "peer 2: hotkey: .* twice"),
+        (GOOD + OTHER, "peer 2: uid: 7 is there twice"),
+        (GOOD.replace(VALIDATOR.ss58_address, "5abc"), "peer 1: hotkey: '5abc' is not"),
+        (GOOD.replace("uid = 7", "uid = -1"), "peer 1: uid: -1"),
+        (GOOD.replace("uid = 7", "uid = true"), "peer 1: uid: True"),
+        (GOOD.replace("uid = 7", "uid = 70000"), "peer 1: uid: 70000"),
+        (GOOD.replace("5000", "nan"), "peer 1: stake: nan"),
+        (GOOD.replace("5000", "-1"), "peer 1: stake: -1"),
+        (GOOD.replace("5000", "'much'"), "peer 1: stake: 'much'"),
+        (GOOD.replace("true", "1"), "peer 1: validator_permit: 1"),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path: Path, text: str, says: str) -> None:
+    """An entry that cannot be used stops the start with its number and key."""
+    with pytest.raises(ConfigError, match=says):
+        read_static_peers(write(tmp_path, text))
+
+
+def test_a_missing_or_foreign_file_is_a_fault_of_configuration(tmp_path: Path) -> None:
+    """A file that is absent or not text gives our error."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_static_peers(tmp_path / "absent.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match="not a TOML file"):
+        read_static_peers(tmp_path / "binary.toml")
+
+
+def test_a_snapshot_cannot_be_changed() -> None:
+    """Neither the snapshot nor its peers can be written to."""
+    snapshot = PeersSnapshot.of(Peer("a", 1, 2.0, True), taken_at=5.0)
+    with pytest.raises(TypeError):
+        cast(dict[str, Any], snapshot.peers)["b"] = None
+    with pytest.raises(FrozenInstanceError):
+        snapshot.peers["a"].stake = 3.0  # type: ignore[misc]
+
+
+def test_a_snapshot_ages() -> None:
+    """The age counts from when it was true, and is never negative."""
+    snapshot = PeersSnapshot.of(taken_at=5.0)
+
+    assert snapshot.age_seconds(7.5) == 2.5
+    assert snapshot.age_seconds(4.0) == 0.0
+
+
+def test_the_source_gives_the_snapshot_in_use() -> None:
+    """After a replacement the new snapshot is given, whole."""
+    first, second = PeersSnapshot.of(), PeersSnapshot.of(Peer("a", 1, 2.0, True))
+    source = PeersSource(first)
+    assert source() is first
+
+    source.replace(second)
+
+    assert source() is second
