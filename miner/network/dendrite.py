@@ -9,6 +9,7 @@ been worked on all the same.
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -22,6 +23,7 @@ from miner.admission.signature import Signer
 from miner.errors import MalformedRequest
 from miner.network.synapse import (
     AXON,
+    PROTOCOL_VERSION,
     SynapseT,
     TerminalInfo,
     header_text,
@@ -32,9 +34,6 @@ from miner.network.synapse import (
 )
 
 T = TypeVar("T")
-
-VERSION = 10_005_000
-"""The release whose wire protocol this is, as its number; below 7002000 axons check nonces less."""
 
 MAX_REPLY_BYTES = 512 * 1024 * 1024
 
@@ -154,7 +153,7 @@ class Dendrite:
         ip, _, port = address.rpartition(":")
         sent = synapse.model_copy()
         sent.timeout = timeout
-        sent.dendrite = TerminalInfo(version=VERSION, uuid=uuid4().hex, hotkey=self.hotkey)
+        sent.dendrite = TerminalInfo(version=PROTOCOL_VERSION, uuid=uuid4().hex, hotkey=self.hotkey)
         sent.axon = TerminalInfo(
             ip=ip.strip("[]"), port=int(port) if port.isdecimal() else None, hotkey=axon_hotkey
         )
@@ -177,7 +176,7 @@ class Dendrite:
         self._sign(sent)  # the last thing before it leaves: the nonce is a time
         async with self._session.post(
             f"http://{address}/{sent.name}",
-            data=sent.encode(),
+            data=_in_pieces(sent.encode()),
             headers=request_headers(sent) | {"Content-Type": "application/json"},
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None),  # the caller's limit holds for all of it
@@ -239,6 +238,11 @@ def _settle(
 async def _off_loop(parse: Callable[[bytes], T], data: bytes) -> T:
     """Parses here what is short and in a thread what is long."""
     return parse(data) if len(data) < THREAD_BYTES else await asyncio.to_thread(parse, data)
+
+
+def _in_pieces(body: bytes) -> bytes | io.BytesIO:
+    """What is long is sent piece by piece, so that the loop goes on."""
+    return body if len(body) < CHUNK_BYTES else io.BytesIO(body)
 
 
 def _is_json(content_type: str) -> bool:

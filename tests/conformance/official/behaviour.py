@@ -12,7 +12,7 @@ of theirs.
 import asyncio
 import base64
 
-DENIED_REASON = "no validator permit"
+DENIED_REASON = "the hotkey has no validator permit"
 """What both servers say to the hotkey that they refuse."""
 
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, TextIO
 
-LONG = 400
+LONG = 1000
 """Longer texts are answered as their length and digest."""
 
 
