@@ -1,0 +1,87 @@
+"""The status of the daemon as one JSON document: for ``/status``, ``miner ctl`` and people.
+
+Bounded: of a long queue only the first jobs are listed. It holds no prompts and no secrets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from miner.executor import WorkerHealth
+from miner.network.replies import finite
+from miner.network.view import DaemonView, QueueView, why_not_ready
+
+MAX_JOBS = 100
+
+
+def status(view: DaemonView, now: float) -> dict[str, Any]:
+    """Everything in one document; durations in seconds, sizes in bytes.
+
+    Args:
+        view: the daemon.
+        now: ``time.monotonic()`` seconds.
+    """
+    reasons = why_not_ready(view)
+    return {
+        "version": view.version,
+        "preset": view.preset,
+        "device": view.device,
+        "hotkey": view.hotkey,
+        "uptime_seconds": round(max(0.0, now - view.started_at), 3),
+        "ready": not reasons,
+        "reasons": list(reasons),
+        "generator": view.generator,
+        "queue": _queue(view.queue),
+        "workers": [_worker(worker) for worker in view.executor.health().workers],
+        "journal": _journal(view),
+        "peers": _peers(view, now),
+        "counters": view.metrics.totals(),
+    }
+
+
+def _queue(queue: QueueView) -> dict[str, Any]:
+    state = queue.snapshot()
+    return {
+        "accepting": state.accepting,
+        "depth": state.depth,
+        "in_flight": state.in_flight,
+        "service_seconds": finite(state.service_seconds),
+        "oldest_seconds": finite(state.oldest_seconds),
+        "jobs": [
+            {"id": job.id, "state": job.state, "stage": job.stage, "steps": job.steps}
+            for job in state.jobs[:MAX_JOBS]
+        ],
+    }
+
+
+def _worker(worker: WorkerHealth) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "state": worker.state,
+        "pid": worker.pid,
+        "device": worker.device,
+        "restarts": worker.restarts,
+        "heartbeat_age_seconds": finite(worker.heartbeat_age),
+        "job": worker.job_id,
+        "memory_bytes": dict(worker.memory),
+        "load_seconds": {k: finite(v) for k, v in worker.load_seconds.items()},
+        "last_error": worker.last_error,
+    }
+
+
+def _journal(view: DaemonView) -> dict[str, Any]:
+    stats = view.journal.stats
+    return {
+        "failed": view.journal.failed,
+        "file_bytes": stats.file_bytes,
+        "jobs": stats.jobs,
+        "unfinished": stats.unfinished,
+        "results": stats.results,
+        "result_bytes": stats.result_bytes,
+    }
+
+
+def _peers(view: DaemonView, now: float) -> dict[str, Any] | None:
+    if view.peers is None:
+        return None
+    return {"count": len(view.peers.peers), "age_seconds": round(view.peers.age_seconds(now), 3)}

@@ -1,0 +1,260 @@
+"""What the operator's pages and verbs may know of the daemon, and ask of it.
+
+Protocols only, as narrow as their use; ``app`` implements the two of the daemon, the queue and the
+journal are the real ones in service and small fakes in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from miner.admission.peers import PeersSnapshot
+from miner.executor import ExecutorHealth
+from miner.job import Asset, Job, Outcome
+from miner.metrics import Metrics
+from miner.settings.daemon import QueueSettings
+
+
+class TicketView(Protocol):
+    """A job that was submitted."""
+
+    async def outcome(self) -> Outcome:
+        """Waits for it."""
+
+    def leave(self) -> None:
+        """Nobody waits for it any more."""
+
+
+class JobLine(Protocol):
+    """One job of the queue, as it is shown."""
+
+    @property
+    def id(self) -> str:
+        """As in ``Job``."""
+
+    @property
+    def state(self) -> str:
+        """Whether it waits or runs."""
+
+    @property
+    def stage(self) -> str | None:
+        """What is being done to it."""
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """Of the stage: done, and in all."""
+
+
+class QueueState(Protocol):
+    """The queue at one moment."""
+
+    @property
+    def depth(self) -> int:
+        """Jobs that wait."""
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs being done."""
+
+    @property
+    def accepting(self) -> bool:
+        """False once it drains."""
+
+    @property
+    def service_seconds(self) -> float | None:
+        """What a job has been taking."""
+
+    @property
+    def oldest_seconds(self) -> float | None:
+        """How long the oldest has been waiting."""
+
+    @property
+    def jobs(self) -> Sequence[JobLine]:
+        """All of them."""
+
+
+class QueueView(Protocol):
+    """The queue as the HTTP API uses it."""
+
+    async def submit(self, job: Job) -> TicketView:
+        """Takes a job, or raises a ``CapacityError``."""
+
+    def snapshot(self) -> QueueState:
+        """How it is."""
+
+
+class JobRecord(Protocol):
+    """What the journal knows of one job."""
+
+    @property
+    def id(self) -> str:
+        """As in ``Job``."""
+
+    @property
+    def requester(self) -> str:
+        """As in ``Job``."""
+
+    @property
+    def state(self) -> str:
+        """One of "queued", "running", "done", "failed"."""
+
+    @property
+    def code(self) -> str | None:
+        """Of the failure."""
+
+    @property
+    def message(self) -> str | None:
+        """Of the failure."""
+
+    @property
+    def status(self) -> int | None:
+        """Of the failure."""
+
+
+class JournalState(Protocol):
+    """Statistics of the journal that the status page shows."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Of its files."""
+
+    @property
+    def jobs(self) -> int:
+        """Records in all."""
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs without an outcome."""
+
+    @property
+    def results(self) -> int:
+        """Assets kept."""
+
+    @property
+    def result_bytes(self) -> int:
+        """Of those together."""
+
+
+class JournalView(Protocol):
+    """The journal as the HTTP API uses it."""
+
+    @property
+    def failed(self) -> str | None:
+        """Why nothing can be written at the moment."""
+
+    @property
+    def stats(self) -> JournalState:
+        """How large it is."""
+
+    async def find(self, job_id: str) -> JobRecord | None:
+        """The record of a job."""
+
+    async def asset(self, job_id: str) -> Asset | None:
+        """Its result, while it is kept."""
+
+    def deliver(self, job_id: str) -> None:
+        """Notes that the requester has it."""
+
+
+class ExecutorView(Protocol):
+    """The executor as it is shown."""
+
+    def health(self) -> ExecutorHealth:
+        """How the workers are."""
+
+
+class DaemonView(Protocol):
+    """The daemon as it is shown, and worked with, by the operator's programs."""
+
+    @property
+    def version(self) -> str:
+        """Of the program."""
+
+    @property
+    def preset(self) -> str:
+        """Its name."""
+
+    @property
+    def device(self) -> str:
+        """What the models run on."""
+
+    @property
+    def hotkey(self) -> str | None:
+        """The miner's ss58 address, where it has one."""
+
+    @property
+    def generator(self) -> str | None:
+        """What new jobs go to."""
+
+    @property
+    def started_at(self) -> float:
+        """``time.monotonic()`` seconds."""
+
+    @property
+    def queue(self) -> QueueView:
+        """The queue that all intakes share."""
+
+    @property
+    def journal(self) -> JournalView:
+        """What is remembered."""
+
+    @property
+    def executor(self) -> ExecutorView:
+        """Who does the work."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """All instruments."""
+
+    @property
+    def queue_settings(self) -> QueueSettings:
+        """Those that hold now; a reload may change them."""
+
+    @property
+    def peers(self) -> PeersSnapshot | None:
+        """The subnet's hotkeys, where validators are served."""
+
+    def troubles(self) -> Sequence[str]:
+        """What else keeps it from taking work, one line each."""
+
+
+class ReloadReport(Protocol):
+    """What came of reading the settings again; keys as the file names them."""
+
+    @property
+    def applied(self) -> Sequence[str]:
+        """Changed keys that hold from now on."""
+
+    @property
+    def waiting(self) -> Sequence[str]:
+        """Changed keys that hold after a restart."""
+
+
+class DaemonControl(Protocol):
+    """What an operator may ask of the daemon through the control socket."""
+
+    async def drain(self) -> None:
+        """Refuses new work; returns when none is left or the limit is over. The daemon stays up."""
+
+    async def reload(self) -> ReloadReport:
+        """Reads the settings again.
+
+        Raises:
+            ConfigError: they do not hold; nothing was changed.
+        """
+
+    def stop(self) -> None:
+        """Begins the orderly stop, as SIGTERM does, and returns at once."""
+
+
+def why_not_ready(view: DaemonView) -> tuple[str, ...]:
+    """One line for each reason why no new work is taken; none means ready."""
+    reasons = list(view.troubles())
+    if not view.executor.health().ready:
+        reasons.append("no worker is ready")
+    if not view.queue.snapshot().accepting:
+        reasons.append("draining")
+    if view.journal.failed:
+        reasons.append(f"the journal cannot be written: {view.journal.failed}")
+    return tuple(reasons)
