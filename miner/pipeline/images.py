@@ -10,11 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from miner.errors import BadImage
+from miner.pipeline.image_header import MAX_BYTES, MAX_PIXELS, check_bytes, check_size
 
-MAX_BYTES = 20 * 1024 * 1024
-MAX_PIXELS = 4096 * 4096
-"""Beyond this a picture costs a gigabyte to handle, and the models look at 512 px at most."""
-MIN_SIDE_PX = 8
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
@@ -25,17 +22,16 @@ def load_image(source: Path | bytes) -> Image.Image:
         source: a file, or its contents.
 
     Raises:
-        BadImage: unreadable, of another type, truncated, or beyond the limits of this module.
+        BadImage: unreadable, of another type, truncated, or beyond the limits of ``image_header``.
     """
     data = source if isinstance(source, bytes) else _read(source)
-    if len(data) > MAX_BYTES:
-        raise BadImage(f"the picture has over {MAX_BYTES // 2**20} MiB; make it smaller")
+    check_bytes(len(data))
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures; the limit below is tighter than its own.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _check_size(picture.size)
+                check_size(picture.size)
                 picture.seek(0)
                 return _eight_bit(ImageOps.exif_transpose(picture))
     except BadImage:
@@ -54,14 +50,6 @@ def _read(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadImage(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _check_size(size: tuple[int, int]) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise BadImage(f"the picture has {width} x {height} px, over {MAX_PIXELS}; make it smaller")
-    if min(width, height) < MIN_SIDE_PX:
-        raise BadImage(f"the picture has {width} x {height} px; {MIN_SIDE_PX} a side at least")
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
