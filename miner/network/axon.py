@@ -55,6 +55,9 @@ client leaves; what it raises of our tree becomes the reply's status and text.""
 UNKNOWN = "unknown"
 """The route of all requests for a synapse there is none of, in the metrics."""
 
+MAX_NAME = 64
+"""Characters of an unknown synapse's name that are repeated to who asked for it."""
+
 CLIENT_LEFT = 499
 """The status under which a request without an answer is counted."""
 
@@ -90,7 +93,7 @@ class Axon:
         self._routes = {f"/{kind.__name__}": (kind, handler) for kind, handler in handlers.items()}
         self._metrics = metrics
         self._limits = limits
-        self._uuid = str(uuid.uuid1())
+        self._uuid = str(uuid.uuid4())
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request; raises nothing but ``CancelledError``, when its client has left."""
@@ -142,7 +145,7 @@ class Axon:
         path = request.raw_path
         route = self._routes.get(path) or self._routes.get(unquote(path.partition("?")[0]))
         if route is None:
-            name = unquote(path.partition("?")[0].lstrip("/").partition("/")[0])
+            name = unquote(path.partition("?")[0].lstrip("/").partition("/")[0])[:MAX_NAME]
             known = [kind.__name__ for kind, _ in self._routes.values()]
             raise UnknownRoute(f"Synapse name '{name}' not found. Available synapses {known}")
         return route

@@ -5,7 +5,8 @@ the size and number of headers, the time until a whole header is there. Handlers
 ``read_body``, which bounds size and time. A handler is cancelled when its client leaves.
 
 Limits: a client that goes on reading its answer, however slowly, is not cut off; one that has
-stopped reading is, after ``SEND_STALL_SECONDS`` (on Linux). Plain HTTP/1.1; TLS is a proxy's work.
+stopped reading is, after ``SEND_STALL_SECONDS`` (on Linux). A client that closes its sending half
+has left. Plain HTTP/1.1; TLS is a proxy's work.
 """
 
 from __future__ import annotations
