@@ -9,6 +9,7 @@
         JournalError    the journal is held by another daemon, damaged or not writable
         BindError       an address to listen on is taken or not ours
       ControlError      a running daemon could not be asked, or refused
+      ChannelError      the process at the other end has gone, or sent nonsense
       RequestError      the caller must change something and may then come back
         MalformedRequest  not HTTP, JSON or a synapse as the protocol wants it
         UnknownRoute    no synapse, job or page of that name
@@ -22,11 +23,13 @@
         BadImage        unreadable, unsafe, wrong type or too large a picture
         BadAsset        a splat file that is truncated, oversized or not what it says it is
         BadOption       an unknown format or a number out of its range
+        KnownTask       a task of that id was accepted before; its first owner keeps it
       CapacityError     the caller may come back later, or ask another miner
         QueueFull       as many jobs wait as may
         Draining        the daemon is stopping
         NotReady        models are still loading, or no worker is alive
         DeadlineTooShort  it could not be done in time, by what jobs have been taking
+        JournalUnavailable  the disk takes no writing now, so nothing can be promised
       OutputError       the result exists and cannot be put where the caller wants it
       JobError          accepted, then not finished: our side
         JobFailed       an outcome of the journal, raised again: code and status as they were
@@ -105,6 +108,12 @@ class ControlError(MinerError):
     code = "control"
     status = 409
     exit_code = 69
+
+
+class ChannelError(MinerError):
+    """The process at the other end of the channel has gone, or sent what is no message."""
+
+    code = "channel"
 
 
 class RequestError(MinerError):
@@ -194,6 +203,13 @@ class BadOption(RequestError):
     code = "bad_option"
 
 
+class KnownTask(RequestError):
+    """A task of that id was accepted before; its first owner keeps it."""
+
+    code = "known_task"
+    status = 409
+
+
 class CapacityError(MinerError):
     """The caller may come back later, or ask another miner; nothing was accepted (EX_TEMPFAIL)."""
 
@@ -224,6 +240,12 @@ class DeadlineTooShort(CapacityError):
     """By what jobs have been taking, it could not be done in time."""
 
     code = "deadline_too_short"
+
+
+class JournalUnavailable(CapacityError):
+    """The disk under the journal takes no writing at the moment, so nothing can be promised."""
+
+    code = "journal_unavailable"
 
 
 class OutputError(MinerError):

@@ -16,10 +16,10 @@ PACKAGE = ROOT / "miner"
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"settings", "files", "geometry", "job", "logs"},
+    {"settings", "files", "geometry", "job", "logs", "changes"},
     {"gpu", "encoder", "rendering", "metrics", "executor", "channel"},
-    {"triposr", "dreamgaussian", "journal"},
-    {"pipeline", "job_queue"},
+    {"triposr", "dreamgaussian", "journal", "flights", "worker_messages", "worker_process"},
+    {"pipeline", "job_queue", "worker_life"},
     {"engine", "supervisor", "admission"},
     {"worker", "local_executor"},
     {"network"},
@@ -58,6 +58,9 @@ WITHOUT_TORCH = [
     "miner.pipeline.quality",
     "miner.job",
     "miner.executor",
+    "miner.engine",
+    "miner.worker",
+    "miner.local_executor",
     "miner.commands.outputs",
     "miner.cli",
 ]

@@ -55,6 +55,23 @@ class Device:
                 return int(line.split()[1]) * 1024
         raise DeviceError("the kernel does not say how much memory is available")
 
+    def memory(self) -> dict[str, int]:
+        """Readings of a GPU in bytes, by name; none on the CPU.
+
+        "gpu_allocated" and "gpu_peak" are of live tensors, "gpu_reserved" is what torch holds;
+        "gpu_used" and "gpu_total" are the device's own, with what other processes hold.
+        """
+        if not self.is_cuda:
+            return {}
+        free, total = torch.cuda.mem_get_info(self.torch_device)
+        return {
+            "gpu_allocated": torch.cuda.memory_allocated(self.torch_device),
+            "gpu_reserved": torch.cuda.memory_reserved(self.torch_device),
+            "gpu_peak": torch.cuda.max_memory_allocated(self.torch_device),
+            "gpu_used": total - free,
+            "gpu_total": total,
+        }
+
     def reset_peak(self) -> None:
         """Starts a new measurement of peak memory; nothing on the CPU."""
         if self.is_cuda:

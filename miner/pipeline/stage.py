@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 
 import torch
 
-from miner.errors import JobCancelled, MinerError, OutOfMemory, StageError
+from miner.errors import MinerError, OutOfMemory, StageError
 from miner.gpu.device import Device
+from miner.pipeline.cancel import CancelFlag
+
+__all__ = ["CancelFlag", "Timings", "is_out_of_memory", "stage", "translated"]
 
 Timings = dict[str, float]
 """Seconds by name of the stage, in the order in which the stages ran."""
-
-
-class CancelFlag:
-    """Set by one thread, looked at by the stages between their steps."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        """Asks the work to stop at its next look."""
-        self._event.set()
-
-    def check(self) -> None:
-        """Does nothing until the flag is set.
-
-        Raises:
-            JobCancelled: the flag is set.
-        """
-        if self._event.is_set():
-            raise JobCancelled("cancelled by the caller")
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from miner.settings.loader import (
     load,
     load_settings,
     preset_names,
+    worker_environment,
 )
 from miner.settings.preset import (
     FEW_STEP_PIPELINE,
@@ -68,4 +69,5 @@ __all__ = [
     "load_settings",
     "preset_names",
     "read_toml",
+    "worker_environment",
 ]

@@ -181,6 +181,30 @@ def let_idle_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def worker_environment(
+    gpu: str | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment of a worker process; that of this process stays as it is.
+
+    The worker finds the same package as we did, whatever folder it starts in.
+
+    Args:
+        gpu: index or UUID of the one CUDA device it may see, counted as ``nvidia-smi`` counts;
+            None leaves the choice to what is set already.
+        environ: what it inherits; the process's own environment when not given.
+    """
+    inherited = os.environ if environ is None else environ
+    child = {key: value for key, value in inherited.items() if not key.startswith("NOTIFY_")}
+    child["PYTHONPATH"] = os.pathsep.join(
+        [str(PACKAGE_DIR.parent), *filter(None, [inherited.get("PYTHONPATH")])]
+    )
+    child.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see let_idle_threads_sleep
+    if gpu is not None:
+        child["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        child["CUDA_VISIBLE_DEVICES"] = gpu
+    return child
+
+
 def _config_file(environ: Mapping[str, str]) -> Path | None:
     named = environ.get(CONFIG_VARIABLE)
     if named:

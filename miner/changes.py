@@ -1,0 +1,30 @@
+"""Waiting for a condition on state that others in the same event loop change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Changes:
+    """Whoever changes the state announces it; whoever waits looks again. One event loop."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._subscribers: list[Callable[[], None]] = []
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Has ``changed`` called at each announcement, inside it: it must not wait nor raise."""
+        self._subscribers.append(changed)
+
+    def announce(self) -> None:
+        """Tells everybody that something may be different now."""
+        event, self._event = self._event, asyncio.Event()
+        event.set()
+        for changed in self._subscribers:
+            changed()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns when the condition holds; it is looked at now and after each announcement."""
+        while not condition():
+            await self._event.wait()

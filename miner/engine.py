@@ -1,0 +1,166 @@
+"""What a worker process does its jobs with: the models, behind a few methods.
+
+A job has two halves. ``generate`` uses the device and is called by one thread only; ``encode`` uses
+the CPU and is called by another, while the next job is on the device already. Importing this file
+loads none of the models' libraries: that takes seconds, and is part of ``load``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from pydantic import ValidationError
+
+from miner import encoder
+from miner.errors import ConfigError
+from miner.job import Asset, Format, JobSpec
+from miner.pipeline.cancel import CancelFlag
+from miner.pipeline.images import load_image
+from miner.settings import Preset, Section
+
+if TYPE_CHECKING:
+    from miner.pipeline.pipeline import GenerationResult, Pipeline
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, its steps done and its steps in all."""
+
+Raw = TypeVar("Raw")
+"""What ``generate`` makes and ``encode`` takes."""
+
+ENCODE_STAGE = "encode"
+IMPORT_STAGE = "import"
+
+
+class Engine(Protocol[Raw]):
+    """Does jobs, one at a time on the device.
+
+    Attributes:
+        generator: name of what makes the Gaussians, as in ``Asset``.
+        device: name of the device, for a person; empty before ``load``.
+    """
+
+    generator: str
+    device: str
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        """Makes everything resident; seconds by stage.
+
+        Args:
+            configuration: preset, device and weights, as JSON values.
+
+        Raises:
+            StartupError: something the operator must mend.
+        """
+
+    def warm_up(self) -> float:
+        """Does a first small job, both halves; the seconds it took."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> Raw:
+        """The device's half of a job.
+
+        Raises:
+            JobError, RequestError: why there is no result.
+        """
+
+    def encode(self, raw: Raw, format: Format) -> Asset:
+        """The CPU's half of a job."""
+
+    def memory(self) -> Mapping[str, int]:
+        """Readings of the device in bytes, named as in ``WorkerHealth``; from any thread."""
+
+    def usable(self) -> bool:
+        """Whether it can go on after a failure; asked on the device's thread."""
+
+
+class Configuration(Section):
+    """What ``PipelineEngine.load`` is told."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    weights: Path
+    preset: Preset
+
+
+class PipelineEngine:
+    """The pipeline of a preset."""
+
+    generator = "triposr"
+    device = ""
+
+    def __init__(self) -> None:
+        self._pipeline: Pipeline | None = None
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        """Imports the libraries and loads the stages.
+
+        Raises:
+            ConfigError: the configuration is not one.
+            WeightsError, DeviceError: as ``Pipeline.load``.
+        """
+        try:
+            wanted = Configuration.model_validate(configuration)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"the worker's configuration: {key}: {first['msg']}") from error
+        start = time.perf_counter()
+        from miner.pipeline.pipeline import Pipeline  # noqa: PLC0415 - seconds; counted as loading
+
+        imported = time.perf_counter() - start
+        self._pipeline = Pipeline.load(wanted.preset, wanted.weights, wanted.device)
+        self.device = self._pipeline.device.name
+        return {IMPORT_STAGE: imported, **self._pipeline.load_timings}
+
+    def warm_up(self) -> float:
+        """Does the pipeline's first job, and encodes what came of it."""
+        start = time.perf_counter()
+        self.encode(self._loaded.warm_up(), "spz")
+        return time.perf_counter() - start
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> GenerationResult:
+        """Gaussians for a prompt or picture.
+
+        Raises:
+            BadImage: the picture cannot be read.
+            BadPrompt, StageError, JobCancelled: as ``Pipeline.generate``.
+        """
+        picture = None if spec.image is None else load_image(spec.image)
+        return self._loaded.generate(
+            prompt=spec.prompt,
+            image=picture,
+            seed=spec.seed,
+            cancel=cancel,
+            on_progress=progress,
+        )
+
+    def encode(self, raw: GenerationResult, format: Format) -> Asset:
+        """The file of a result."""
+        start = time.perf_counter()
+        data = encoder.encode(raw.gaussians, format)
+        took = time.perf_counter() - start
+        return Asset(
+            data=data,
+            format=format,
+            gaussians=len(raw.gaussians),
+            generator=self.generator,
+            timings={**raw.timings, ENCODE_STAGE: took},
+        )
+
+    def memory(self) -> Mapping[str, int]:
+        """Nothing on the CPU: the process's own memory is read by others."""
+        return {} if self._pipeline is None else self._pipeline.device.memory()
+
+    def usable(self) -> bool:
+        """False where the device answers everything with an error since the one that broke it."""
+        try:
+            self._loaded.device.synchronize()
+        except Exception:  # whatever the driver raises, the answer is no
+            return False
+        return True
+
+    @property
+    def _loaded(self) -> Pipeline:
+        assert self._pipeline is not None, "load() comes first"
+        return self._pipeline

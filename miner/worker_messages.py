@@ -1,0 +1,131 @@
+"""What the daemon and a worker process say to each other: values to messages and back.
+
+    to the worker      configure, job, cancel
+    from the worker    ready | failed, alive, progress, device_free, done | error, broken
+
+A job has a number on the channel, not its id: the same job may come a second time while the first
+is still being given up. Errors travel as code and text and come out as the class of our tree that
+has the code. How messages travel is the business of ``channel.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from miner.channel import Message
+from miner.errors import ChannelError, JobFailed, MinerError, StageError, StartupError
+from miner.job import Asset, JobSpec
+
+CONFIGURE, JOB, CANCEL = "configure", "job", "cancel"
+READY, FAILED, ALIVE, PROGRESS = "ready", "failed", "alive", "progress"
+DEVICE_FREE, DONE, ERROR, BROKEN = "device_free", "done", "error", "broken"
+
+
+def job_message(number: int, spec: JobSpec) -> Message:
+    """A job for the worker; the picture is the payload."""
+    head = {
+        "type": JOB,
+        "number": number,
+        "prompt": spec.prompt,
+        "seed": spec.seed,
+        "format": spec.format,
+    }
+    return Message(head, spec.image or b"")
+
+
+def read_job(message: Message) -> tuple[int, JobSpec]:
+    """What ``job_message`` was given.
+
+    Raises:
+        ChannelError: not such a message.
+    """
+    head = message.head
+    with_picture = head.get("prompt") is None
+    try:
+        spec = JobSpec(
+            prompt=head["prompt"],
+            image=message.payload if with_picture else None,
+            seed=head["seed"],
+            format=head["format"],
+        )
+        return int(head["number"]), spec
+    except (KeyError, ValueError, TypeError) as error:
+        raise ChannelError(f"not a job: {error!r}") from error
+
+
+def done_message(number: int, asset: Asset) -> Message:
+    """A finished job; the file is the payload."""
+    head = {
+        "type": DONE,
+        "number": number,
+        "format": asset.format,
+        "gaussians": asset.gaussians,
+        "generator": asset.generator,
+        "timings": dict(asset.timings),
+    }
+    return Message(head, asset.data)
+
+
+def read_asset(message: Message) -> Asset:
+    """What ``done_message`` was given.
+
+    Raises:
+        ChannelError: not such a message.
+    """
+    head = message.head
+    try:
+        return Asset(
+            data=message.payload,
+            format=head["format"],
+            gaussians=int(head["gaussians"]),
+            generator=str(head["generator"]),
+            timings={str(name): float(took) for name, took in head["timings"].items()},
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ChannelError(f"not a finished job: {error!r}") from error
+
+
+def error_message(kind: str, error: MinerError, number: int | None = None) -> Message:
+    """An error of our tree, as a message of the given type."""
+    head: dict[str, Any] = {
+        "type": kind,
+        "code": error.code,
+        "status": error.status,
+        "message": str(error),
+    }
+    if isinstance(error, StageError):
+        head["stage"] = error.stage
+    if number is not None:
+        head["number"] = number
+    return Message(head)
+
+
+def read_error(head: Mapping[str, Any]) -> MinerError:
+    """The error of a message, as the class of our tree with that code.
+
+    A code that nobody here knows makes a ``JobFailed`` with it.
+    """
+    code, text = str(head.get("code", "internal")), str(head.get("message", ""))
+    kind = _BY_CODE.get(code)
+    if kind is None:
+        return JobFailed(text, code=code, status=int(head.get("status", 500)))
+    if issubclass(kind, StageError):
+        stage = str(head.get("stage", "worker"))
+        return kind(stage, text.removeprefix(f"{stage}: "))
+    return kind(text)
+
+
+def read_startup_error(head: Mapping[str, Any]) -> StartupError:
+    """As ``read_error``, for a worker that could not start: always one that ends the program."""
+    error = read_error(head)
+    return error if isinstance(error, StartupError) else StartupError(str(error))
+
+
+def _classes(base: type[MinerError]) -> Iterator[type[MinerError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _classes(kind)
+
+
+_BY_CODE = {kind.code: kind for kind in _classes(MinerError) if kind is not JobFailed}

@@ -1,0 +1,216 @@
+"""Engines for worker processes in tests: each does one thing well or badly; none imports torch.
+
+The folder that the configuration names as ``weights`` is their scratch: what has to be known
+outside the process, or in its next life, is a file there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from miner.errors import BadImage, OutOfMemory, WeightsError
+from miner.job import Asset, Format, JobSpec
+from miner.pipeline.cancel import CancelFlag
+
+Progress = Callable[[str, int, int], None]
+PATIENCE_SECONDS = 20.0
+
+
+class Quick:
+    """Answers at once with the prompt as the asset."""
+
+    generator = "fake"
+    device = "fake device"
+
+    def __init__(self) -> None:
+        self.folder = Path()
+        self.made = 0
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        self.folder = Path(configuration["weights"])
+        return {"model": 0.0}
+
+    def warm_up(self) -> float:
+        return 0.25
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        self.made += 1
+        progress("paint", 1, 2)
+        progress("paint", 2, 2)
+        return spec.image if spec.prompt is None else f"{spec.prompt} {spec.seed}".encode()
+
+    def encode(self, raw: bytes, format: Format) -> Asset:
+        return Asset(raw, format, len(raw), self.generator, {"paint": 0.5, "encode": 0.125})
+
+    def memory(self) -> Mapping[str, int]:
+        return {"gpu_used": 1000}
+
+    def usable(self) -> bool:
+        return True
+
+    def first_time(self, name: str) -> bool:
+        """True once, over all lives of the worker."""
+        try:
+            (self.folder / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+class Sleeping(Quick):
+    """Works until it is cancelled, or the file "go" is there; "begun" says that it is at it."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        (self.folder / "begun").touch()
+        progress("paint", 0, 1)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not (self.folder / "go").exists():
+            cancel.check()
+            assert time.monotonic() < until, "nobody said go"
+            time.sleep(0.005)
+        return super().generate(spec, progress, cancel)
+
+
+class Crashing(Quick):
+    """Dies of a fault in native code under its first job, without a word to anybody."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        if self.first_time("crashed"):
+            ctypes.string_at(0)
+        return super().generate(spec, progress, cancel)
+
+
+class HoldingTheLock(Quick):
+    """Hangs under its first job inside native code that does not give the interpreter back."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        if self.first_time("hung"):
+            ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the GIL
+        return super().generate(spec, progress, cancel)
+
+
+class Stuck(Quick):
+    """Waits for ever under its first job, and gives signs of life all the while."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        if self.first_time("stuck"):
+            threading.Event().wait()
+        return super().generate(spec, progress, cancel)
+
+
+class Leaking(Quick):
+    """Keeps 24 MB of every job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[bytes] = []
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        self.kept.append(os.urandom(24_000_000))
+        return super().generate(spec, progress, cancel) + f" pid {os.getpid()}".encode()
+
+
+class Raising(Quick):
+    """Raises what the prompt names."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        errors: dict[str | None, Exception] = {
+            "out of memory": OutOfMemory("reconstruct", "the device ran out of memory"),
+            "host memory": MemoryError(),
+            "bad image": BadImage("not a picture"),
+            "foreign": ValueError("something\nprivate"),
+        }
+        if spec.prompt in errors:
+            raise errors[spec.prompt]
+        return super().generate(spec, progress, cancel)
+
+    def encode(self, raw: bytes, format: Format) -> Asset:
+        if raw.startswith(b"in encode"):
+            raise ValueError("cannot be written")
+        return super().encode(raw, format)
+
+
+class BrokenDevice(Quick):
+    """Its device answers nothing after its first job, as CUDA after an illegal access."""
+
+    broken = False
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        self.broken = self.first_time("broken")
+        if self.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().generate(spec, progress, cancel)
+
+    def usable(self) -> bool:
+        return not self.broken
+
+
+class Overlapping(Quick):
+    """Encodes no job before the next one is on the device; the last one is named "last"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Semaphore(0)
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        self.begun.release()
+        return super().generate(spec, progress, cancel)
+
+    def encode(self, raw: bytes, format: Format) -> Asset:
+        assert self.begun.acquire(timeout=PATIENCE_SECONDS)  # of this job itself
+        if not raw.startswith(b"last"):
+            assert self.begun.acquire(timeout=PATIENCE_SECONDS), "the next job did not begin"
+            self.begun.release()
+        return super().encode(raw, format)
+
+
+class Unloadable(Quick):
+    """Has no weights."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        raise WeightsError("flux: this weight file is missing; run: miner fetch")
+
+
+class UnloadableLater(Quick):
+    """Loads in its first life, is killed by its first job, and finds no weights once after that."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        seconds = super().load(configuration)
+        if not self.first_time("life 1") and self.first_time("life 2"):
+            raise WeightsError("flux: this weight file is missing; run: miner fetch")
+        return seconds
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        if self.first_time("killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().generate(spec, progress, cancel)
+
+
+class ColdFailure(Quick):
+    """Loads, and cannot do a first job."""
+
+    def warm_up(self) -> float:
+        raise ValueError("no kernel image is available")
+
+
+class DyingAtStart(Quick):
+    """Is gone before it is ready, every time."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        print("last words")
+        os._exit(3)
+
+
+class SlowToLoad(Quick):
+    """Is never ready."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        threading.Event().wait()
+        raise AssertionError
