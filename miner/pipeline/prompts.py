@@ -7,6 +7,8 @@ import unicodedata
 from miner.errors import BadPrompt
 
 MAX_CHARACTERS = 1024
+MAX_RAW_CHARACTERS = 64 * MAX_CHARACTERS
+"""With the white space that cleaning takes out; cleaning megabytes takes seconds."""
 
 
 def clean_prompt(text: str) -> str:
@@ -16,7 +18,9 @@ def clean_prompt(text: str) -> str:
         BadPrompt: nothing visible in it, longer than ``MAX_CHARACTERS``, control characters other
             than tabs and line ends, or characters that no UTF-8 text can hold.
     """
-    prompt = " ".join(text.split())
+    prompt = " ".join(text.split()) if len(text) <= MAX_RAW_CHARACTERS else text
+    if len(prompt) > MAX_CHARACTERS:
+        raise BadPrompt(f"the prompt has {len(prompt)} characters; at most {MAX_CHARACTERS} go in")
     for character in prompt:
         category = unicodedata.category(character)
         if category == "Cs":
@@ -25,6 +29,4 @@ def clean_prompt(text: str) -> str:
             raise BadPrompt(f"the prompt holds a control character (U+{ord(character):04X})")
     if not any(unicodedata.category(character)[0] not in "ZC" for character in prompt):
         raise BadPrompt("the prompt is empty; say what to make, as in: a red cube")
-    if len(prompt) > MAX_CHARACTERS:
-        raise BadPrompt(f"the prompt has {len(prompt)} characters; at most {MAX_CHARACTERS} go in")
     return prompt

@@ -31,6 +31,8 @@ def test_white_space_is_normalised_and_words_are_kept(text: str, expected: str) 
         (" \t\n\u2003", "empty"),
         ("\u200b\u200d", "empty"),
         ("x" * (MAX_CHARACTERS + 1), "1025 characters"),
+        ("\x00" * (MAX_CHARACTERS + 1), "1025 characters"),
+        ("a" + " " * 70_000 + "b", "70002 characters"),
         ("a\x00b", "U\\+0000"),
         ("a\x1b[31mb", "U\\+001B"),
         ("a\x7fb", "U\\+007F"),
