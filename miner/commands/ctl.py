@@ -1,0 +1,116 @@
+"""``miner ctl``: asks the running daemon of this host, or tells it something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from miner.commands.console import result
+from miner.network.control_client import ask
+from miner.settings import load
+
+ctl = typer.Typer(help="Ask or tell a running daemon.", no_args_is_help=True)
+
+NOT_READY = 75
+"""EX_TEMPFAIL: of ``status`` while the daemon runs and takes no new work."""
+
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", metavar="DIR", help="The daemon's; else that of the settings."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="See config/miner.toml.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="The whole answer, as JSON.")]
+
+
+@ctl.command()
+def status(
+    state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
+) -> int:
+    """Say how the daemon is; the exit status is 75 while it takes no new work."""
+    answer = ask(_state_dir(state_dir, config_file), "GET", "status")
+    _tell(answer, as_json, _status_line)
+    return 0 if answer.get("ready") else NOT_READY
+
+
+@ctl.command()
+def drain(
+    state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Have new work refused; return when what was accepted is done or the limit is over."""
+    # As long as it takes: the daemon itself knows its limit.
+    answer = ask(_state_dir(state_dir, config_file), "POST", "drain", timeout_seconds=None)
+    _tell(answer, as_json, _drain_line)
+
+
+@ctl.command()
+def reload(
+    state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Have the settings read again; say what holds now and what needs a restart."""
+    answer = ask(_state_dir(state_dir, config_file), "POST", "reload", timeout_seconds=60.0)
+    _tell(answer, as_json, _reload_line)
+
+
+@ctl.command()
+def stop(
+    state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Have the daemon stop in order, as SIGTERM does; return at once."""
+    answer = ask(_state_dir(state_dir, config_file), "POST", "stop")
+    _tell(answer, as_json, lambda _: "stopping")
+
+
+def _state_dir(state_dir: Path | None, config_file: Path | None) -> Path:
+    return state_dir or load(config=config_file).settings.daemon.state_dir
+
+
+def _tell(answer: Mapping[str, Any], as_json: bool, line: Callable[[Any], str]) -> None:
+    result(json.dumps(answer, indent=2) if as_json else line(answer))
+
+
+def _status_line(answer: Mapping[str, Any]) -> str:
+    queue, reasons = answer.get("queue", {}), answer.get("reasons", [])
+    ready = "ready" if answer.get("ready") else f"not ready ({'; '.join(reasons)})"
+    workers = ", ".join(
+        f"worker {worker.get('name')} {worker.get('state')}" for worker in answer.get("workers", [])
+    )
+    parts = [
+        ready,
+        f"{answer.get('generator') or 'no generator'} on {answer.get('device')}",
+        f"{queue.get('depth', 0)} waiting, {queue.get('in_flight', 0)} running",
+        workers or "no workers",
+        f"up {_duration(answer.get('uptime_seconds', 0))}",
+    ]
+    return "; ".join(parts)
+
+
+def _drain_line(answer: Mapping[str, Any]) -> str:
+    left = answer.get("depth", 0) + answer.get("in_flight", 0)
+    return "drained: no work is left" if not left else f"the limit is over: {left} jobs are left"
+
+
+def _reload_line(answer: Mapping[str, Any]) -> str:
+    applied, waiting = answer.get("applied", []), answer.get("waiting", [])
+    parts = []
+    if applied:
+        parts.append(f"now holds: {', '.join(applied)}")
+    if waiting:
+        parts.append(f"after a restart: {', '.join(waiting)}")
+    return "; ".join(parts) or "nothing has changed"
+
+
+def _duration(seconds: float) -> str:
+    """As a person would say it, in the two largest units."""
+    rest = int(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
