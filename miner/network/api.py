@@ -27,14 +27,29 @@ from miner.network.replies import RETRY_SECONDS, covering, json_reply
 from miner.network.server import read_body
 from miner.network.status import status
 from miner.network.view import DaemonView, TicketView, why_not_ready
-from miner.settings.daemon import ListenLimits
+from miner.settings.daemon import ApiSettings, ListenLimits
 
 LOCAL = "local"
 """The requester of every job from here."""
 
 BENCHMARK_PROMPT = "a red cube"
 
+DEFAULT_LIMITS = ApiSettings()
+
 JOB_PATTERN = "[0-9a-f]{32}"
+
+
+def api_application(
+    view: DaemonView, name: str = "api", limits: ListenLimits = DEFAULT_LIMITS
+) -> web.Application:
+    """A new application of all pages, for one call of ``serve``.
+
+    Args:
+        view: the daemon behind them.
+        name: of the server, in metrics and logs.
+        limits: of the bodies they read.
+    """
+    return Api(view, limits).application(name)
 
 
 class Api:

@@ -42,12 +42,15 @@ def control_application(
 
 
 @asynccontextmanager
-async def serve_control(application: web.Application, state_dir: Path) -> AsyncIterator[Path]:
+async def serve_control(
+    state_dir: Path, view: DaemonView, daemon: DaemonControl
+) -> AsyncIterator[Path]:
     """Listens on the socket until the block ends, and takes it away then.
 
     Args:
-        application: the verbs.
         state_dir: exists, and this daemon holds its lock.
+        view: what ``status`` shows.
+        daemon: what the verbs move.
 
     Raises:
         BindError: the socket cannot be made there.
@@ -56,7 +59,7 @@ async def serve_control(application: web.Application, state_dir: Path) -> AsyncI
     listener = _listen(path)
     # A verb is not the caller's once it has begun: no cancellation when the caller leaves.
     runner = web.AppRunner(
-        application,
+        control_application(view, daemon),
         handler_cancellation=False,
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,

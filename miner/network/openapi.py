@@ -72,6 +72,7 @@ STATUS: Schema = {
         "uptime_seconds": SECONDS,
         "ready": {"type": "boolean"},
         "reasons": {"type": "array", "items": {"type": "string"}},
+        "addresses": {"type": "object", "additionalProperties": {"type": "string"}},
         "generator": {"type": ["string", "null"]},
         "queue": {
             "type": "object",

@@ -30,6 +30,7 @@ def status(view: DaemonView, now: float) -> dict[str, Any]:
         "uptime_seconds": round(max(0.0, now - view.started_at), 3),
         "ready": not reasons,
         "reasons": list(reasons),
+        "addresses": dict(view.addresses),
         "generator": view.generator,
         "queue": _queue(view.queue),
         "workers": [_worker(worker) for worker in view.executor.health().workers],

@@ -6,7 +6,7 @@ journal are the real ones in service and small fakes in tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from miner.admission.peers import PeersSnapshot
@@ -190,6 +190,10 @@ class DaemonView(Protocol):
     @property
     def started_at(self) -> float:
         """``time.monotonic()`` seconds."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where each server listens, by its name."""
 
     @property
     def queue(self) -> QueueView:
