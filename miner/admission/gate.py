@@ -70,9 +70,6 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hotkey = hotkey
-        self._settings = settings
-        self._allow = frozenset(settings.allow)
-        self._deny = frozenset(settings.deny)
         self._peers = peers
         self._nonces = nonces
         self._clock = clock
@@ -85,6 +82,18 @@ class Gate:
         self._hotkeys = TokenBuckets(
             settings.requests_per_second_per_hotkey, settings.burst_per_hotkey, MAX_HOTKEYS, clock
         )
+
+        self.reconfigure(settings)
+
+    def reconfigure(self, settings: AdmissionSettings) -> None:
+        """Lets new settings hold, but for those of the nonces, which were built in."""
+        self._settings = settings
+        self._allow = frozenset(settings.allow)
+        self._deny = frozenset(settings.deny)
+        self._addresses.set_rate(
+            settings.requests_per_second_per_address, settings.burst_per_address
+        )
+        self._hotkeys.set_rate(settings.requests_per_second_per_hotkey, settings.burst_per_hotkey)
 
     def check_address(self, address: str) -> None:
         """Counts a request of this address; to be called before anything of it is parsed.

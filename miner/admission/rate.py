@@ -22,9 +22,8 @@ class TokenBuckets:
         max_keys: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        assert per_second > 0 and burst >= 1 and max_keys >= 1
-        self._interval = 1.0 / per_second
-        self._slack = (burst - 1) * self._interval
+        assert max_keys >= 1
+        self.set_rate(per_second, burst)
         self._max_keys = max_keys
         self._clock = clock
         # By key: when the bucket will be full. Least recently served first. Written by take() only.
@@ -32,6 +31,12 @@ class TokenBuckets:
 
     def __len__(self) -> int:
         return len(self._full_at)
+
+    def set_rate(self, per_second: float, burst: int) -> None:
+        """Rate and size from now on; what is missing in a bucket stays missing."""
+        assert per_second > 0 and burst >= 1
+        self._interval = 1.0 / per_second
+        self._slack = (burst - 1) * self._interval
 
     def take(self, key: str) -> float:
         """Takes one token of the key's bucket.

@@ -1,0 +1,254 @@
+"""The composition root: builds every part of the daemon, joins them, and takes them down in order.
+
+Up: lock and journal, what an operator asks (control socket, metrics), workers loaded and warm, the
+queue with what the last life left in it, then the doors through which work comes. Down: new work is
+refused, what was accepted is finished within the limit, the doors close, the workers end, the
+journal is checkpointed. If any part fails, the daemon ends with that failure: whoever runs it
+restarts it, and the journal knows what was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+
+import structlog
+from aiohttp import web
+
+from miner import logs
+from miner.admission.gate import Gate
+from miner.admission.nonces import NonceTable
+from miner.admission.peers import PeersSource
+from miner.admission.signature import Signer, load_hotkey
+from miner.app import preflight, upkeep
+from miner.app.parts import Parts
+from miner.app.reload import Changes, compare, live_part
+from miner.app.signals import handled
+from miner.errors import MinerError
+from miner.job_queue import JobQueue
+from miner.journal import Journal
+from miner.local_executor import ENGINE, LocalExecutor
+from miner.metrics import Metrics
+from miner.network.api import api_application
+from miner.network.axon import Axon
+from miner.network.control import serve_control
+from miner.network.health import health_application
+from miner.network.intake import ValidatorIntake
+from miner.network.server import Handler, serve
+from miner.settings import DaemonSettings, ListenLimits, Loaded
+
+PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
+"""Of the server that only shows pages."""
+
+log = structlog.get_logger(__name__)
+
+
+class Daemon:
+    """One life of the daemon; implements ``DaemonControl``.
+
+    Args:
+        loaded: the settings to run with.
+        reread: reads the settings again, for a reload.
+        engine: what the workers run; see ``LocalExecutor``.
+    """
+
+    def __init__(self, loaded: Loaded, reread: Callable[[], Loaded], engine: str = ENGINE) -> None:
+        self._first = loaded.settings
+        self._reread = reread
+        self._engine = engine
+        self._stop_asked = asyncio.Event()
+        self._parts: Parts | None = None
+        self._main: asyncio.Task[object] | None = None
+        self._keypair: Signer | None = None
+        self._reloads: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Runs until asked to stop; returns when all is down.
+
+        Raises:
+            StartupError: something the operator must mend.
+            MinerError: a part failed while running.
+        """
+        self._main = asyncio.current_task()
+        logs.configure(self._first.daemon.log, sys.stderr)
+        preflight.check(self._first.daemon)
+        try:
+            with handled(self.stop, self._reload_soon):
+                async with contextlib.AsyncExitStack() as stack:
+                    await self._live(stack)
+        except asyncio.CancelledError:
+            if not self._stop_asked.is_set():
+                raise
+        except BaseExceptionGroup as group:
+            raise _cause(group) from group
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Begins the orderly stop and returns at once.
+
+        While models still load there is nothing to drain: everything is taken down directly.
+        """
+        self._stop_asked.set()
+        if (self._parts is None or not self._parts.open) and self._main is not None:
+            self._main.cancel()
+
+    async def drain(self) -> None:
+        """Refuses new work; returns when none is left or the limit is over. The daemon stays up."""
+        assert self._parts is not None
+        await self._parts.queue.drain(self._parts.queue_settings.drain_seconds)
+
+    async def reload(self) -> Changes:
+        """Reads the settings again, and lets hold what can.
+
+        Raises:
+            ConfigError: they do not hold; nothing was changed.
+        """
+        parts = self._parts
+        assert parts is not None
+        new = self._reread().settings
+        snapshot = preflight.initial_peers(new.daemon.chain)
+        changes = compare(parts.settings, new)
+        parts.settings = live_part(parts.settings, new)
+        parts.peers_source.replace(snapshot)
+        parts.queue.reconfigure(new.daemon.queue)
+        if parts.gate is not None:
+            parts.gate.reconfigure(new.daemon.admission)
+        logs.configure(new.daemon.log, sys.stderr)
+        log.info("reloaded", applied=changes.applied, after_restart=changes.waiting)
+        return changes
+
+    # Up and down
+
+    async def _live(self, stack: contextlib.AsyncExitStack) -> None:
+        parts = await self._build(stack)
+        log.info("loading", preset=parts.preset, workers=parts.settings.daemon.worker.count)
+        nonces = await NonceTable.open(parts.settings.daemon.admission, parts.journal)
+        stack.callback(nonces.close)
+        await stack.enter_async_context(parts.executor)
+        resumed = await parts.queue.resume()
+        parts.metrics.build_info(parts.version, parts.preset, parts.device)
+        parts.metrics.generator_active(parts.generator)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one) for one in self._background(parts)]
+            async with contextlib.AsyncExitStack() as doors:
+                await self._open_doors(doors, nonces)
+                parts.open = True
+                seconds = round(time.monotonic() - parts.started_at, 2)
+                log.info("ready", seconds=seconds, resumed=resumed, **parts.addresses)
+                await self._stop_asked.wait()
+                log.info("draining", jobs=parts.queue.snapshot().in_flight)
+                await self.drain()
+                parts.open = False
+            for task in running:
+                task.cancel()
+
+    async def _build(self, stack: contextlib.AsyncExitStack) -> Parts:
+        """Everything that needs no loading, and the pages that show how loading goes."""
+        settings, metrics = self._first, Metrics()
+        daemon = settings.daemon
+        source = PeersSource(preflight.initial_peers(daemon.chain))
+        self._keypair = keypair = _load_keypair(daemon)
+        journal = await stack.enter_async_context(
+            await Journal.open(daemon.state_dir, daemon.journal)
+        )
+        executor = LocalExecutor(settings, daemon.worker, metrics, self._engine)
+        queue = JobQueue(executor, journal, daemon.queue, metrics)
+        hotkey = keypair.ss58_address if keypair else None
+        parts = Parts(settings, metrics, journal, executor, queue, source, hotkey)
+        self._parts = parts
+        await stack.enter_async_context(serve_control(daemon.state_dir, parts, self))
+        if daemon.metrics.enabled:
+            page = health_application(parts)
+            await self._open(stack, page, "metrics", daemon.metrics.host, daemon.metrics.port)
+        return parts
+
+    async def _open_doors(self, doors: contextlib.AsyncExitStack, nonces: NonceTable) -> None:
+        """The servers through which work comes."""
+        parts = self._parts
+        assert parts is not None
+        daemon = parts.settings.daemon
+        if self._keypair is not None:
+            parts.gate = Gate(
+                self._keypair.ss58_address, daemon.admission, parts.peers_source, nonces
+            )
+            intake = ValidatorIntake(parts.queue, parts.journal, daemon.queue)
+            axon = Axon(
+                self._keypair, parts.gate, intake.handlers(), parts.metrics, daemon.axon
+            ).handle
+            await self._open(doors, axon, "axon", daemon.axon.host, daemon.axon.port, daemon.axon)
+        if daemon.api.enabled:
+            ports = {"api": daemon.api.port}
+            if daemon.api.competition_port:
+                ports["competition"] = daemon.api.competition_port
+            for name, port in ports.items():
+                pages = api_application(parts, name)
+                await self._open(doors, pages, name, daemon.api.host, port, daemon.api)
+
+    async def _open(
+        self,
+        stack: contextlib.AsyncExitStack,
+        handler: Handler | web.Application,
+        name: str,
+        host: str,
+        port: int,
+        limits: ListenLimits = PAGE_LIMITS,
+    ) -> None:
+        assert self._parts is not None
+        listening = await stack.enter_async_context(
+            serve(
+                handler,
+                name=name,
+                host=host,
+                port=port,
+                limits=limits,
+                metrics=self._parts.metrics,
+            )
+        )
+        self._parts.addresses[name] = listening.url
+
+    def _background(self, parts: Parts) -> Iterator[Coroutine[None, None, None]]:
+        readings = upkeep.Readings(
+            parts.metrics, parts.executor, parts.queue, parts.journal, parts.peers_source
+        )
+        yield parts.queue.run()
+        yield parts.executor.run()
+        yield readings.run()
+        yield upkeep.sweep(parts.journal)
+
+    def _reload_soon(self) -> None:
+        """What SIGHUP does; a reload that fails is told and changes nothing."""
+        if self._parts is None:
+            return
+        task = asyncio.create_task(self._try_reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _try_reload(self) -> None:
+        try:
+            await self.reload()
+        except MinerError as error:
+            log.error("reload_refused", reason=str(error))
+
+
+def _load_keypair(daemon: DaemonSettings) -> Signer | None:
+    if not daemon.axon.enabled:
+        return None
+    assert daemon.wallet.hotkey_file is not None, "the preflight demands it"
+    return load_hotkey(daemon.wallet.hotkey_file)
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one of ours that ended the daemon, or the first of all."""
+    leaves = list(_leaves(group))
+    return next((leaf for leaf in leaves if isinstance(leaf, MinerError)), leaves[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

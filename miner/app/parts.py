@@ -1,0 +1,70 @@
+"""The parts of a running daemon in one place, as operators' pages and verbs see them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from miner import __version__
+from miner.admission.gate import Gate
+from miner.admission.peers import PeersSnapshot, PeersSource
+from miner.job_queue import JobQueue
+from miner.journal import Journal
+from miner.local_executor import LocalExecutor
+from miner.metrics import Metrics
+from miner.settings import QueueSettings, Settings
+
+GENERATOR = "triposr"
+
+
+@dataclass
+class Parts:
+    """What ``app/daemon.py`` has built. It alone writes here; implements ``DaemonView``.
+
+    Attributes:
+        settings: those that hold; a reload replaces them.
+        hotkey: ours, where validators are served.
+        gate: likewise.
+        addresses: where each server listens, by its name; filled as they come up.
+        open: whether the doors for work are open.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    journal: Journal
+    executor: LocalExecutor
+    queue: JobQueue
+    peers_source: PeersSource
+    hotkey: str | None
+    gate: Gate | None = None
+    addresses: dict[str, str] = field(default_factory=dict)
+    open: bool = False
+    started_at: float = field(default_factory=time.monotonic)
+    version: str = __version__
+    generator: str = GENERATOR
+
+    @property
+    def preset(self) -> str:
+        """Its name."""
+        return self.settings.preset.name
+
+    @property
+    def device(self) -> str:
+        """What the models run on: what the workers say, or what was asked for."""
+        found = {worker.device for worker in self.executor.health().workers if worker.device}
+        return ", ".join(sorted(found)) or self.settings.device
+
+    @property
+    def queue_settings(self) -> QueueSettings:
+        """Those that hold now."""
+        return self.settings.daemon.queue
+
+    @property
+    def peers(self) -> PeersSnapshot | None:
+        """The subnet's hotkeys, where validators are served."""
+        return self.peers_source() if self.hotkey else None
+
+    def troubles(self) -> Sequence[str]:
+        """What keeps it from taking work, beside workers, queue and journal."""
+        return () if self.open else ("starting or stopping",)

@@ -1,0 +1,66 @@
+"""Reading the settings again while running: what takes effect, and what needs a restart.
+
+Nothing is half applied: the new settings are read and checked whole before the first of them holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from miner.settings import Settings
+
+LIVE = ("daemon.admission.", "daemon.queue.", "daemon.log.", "daemon.chain")
+BUILT_IN = tuple(
+    f"daemon.admission.{key}"
+    for key in (
+        "nonce_window_seconds",
+        "max_nonce_timeout_seconds",
+        "future_skew_seconds",
+        "max_nonces",
+    )
+)
+"""Keys that a running daemon can change, and those among them that it cannot; all others are built
+into what is already running."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Keys that differ, as a file names them.
+
+    Attributes:
+        applied: hold from now on.
+        waiting: hold after a restart.
+    """
+
+    applied: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+def compare(old: Settings, new: Settings) -> Changes:
+    """What changed between two readings of the settings."""
+    before, after = dict(_flat(old.model_dump())), dict(_flat(new.model_dump()))
+    changed = [key for key in sorted(before | after) if before.get(key) != after.get(key)]
+    live = [key for key in changed if key.startswith(LIVE) and key not in BUILT_IN]
+    return Changes(
+        tuple(map(_shown, live)), tuple(_shown(key) for key in changed if key not in live)
+    )
+
+
+def live_part(old: Settings, new: Settings) -> Settings:
+    """The settings that hold after a reload: the new ones where that is possible."""
+    update = {key: getattr(new.daemon, key) for key in ("admission", "queue", "log", "chain")}
+    return old.model_copy(update={"daemon": old.daemon.model_copy(update=update)})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _shown(key: str) -> str:
+    return key.removeprefix("daemon.").removeprefix("preset.")
