@@ -48,6 +48,11 @@ class Peer:
     ) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def close(self) -> None:
         """Ends the process: kindly, then not."""
         assert self._process.stdin is not None
