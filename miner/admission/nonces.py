@@ -12,9 +12,8 @@ nobody else's; a lane without entries, whose floor goes into the floor of all.
 Over restarts the entries come back from storage. Storage is written without waiting, though before
 any job that the request leads to: after a crash the last few nonces may be missing. So unless the
 last life ended with ``close``, every nonce up to the moment of opening, and as far ahead as a
-sender's clock may run, is refused. Limits: setting the clock back across a crash opens a gap of
-what that crash lost, and so does a crash before the mark of a new life is on disk, which is sooner
-than anything is admitted. One event loop; only ``open`` waits.
+sender's clock may run, is refused. Limit: setting the clock back across a crash opens a gap of what
+that crash lost. One event loop; only ``open`` waits.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class NonceStorage(Protocol):
         """Will be on disk before any job accepted later; ``expires_at`` in unix seconds."""
 
     async def nonces(self) -> list[tuple[str, int, float]]:
-        """Everything remembered and not forgotten."""
+        """Everything remembered and not forgotten; what was given earlier is on disk by then."""
 
     def forget_nonces(self, before: float) -> None:
         """Forgets what expired before this unix time."""

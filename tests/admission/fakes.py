@@ -45,6 +45,7 @@ class Storage:
         self._seen[0][key] = (nonce, expires_at)
 
     async def nonces(self) -> list[tuple[str, int, float]]:
+        self.flush()
         return [(key, nonce, expires) for key, (nonce, expires) in self._seen[0].items()]
 
     def forget_nonces(self, before: float) -> None:

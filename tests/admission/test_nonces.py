@@ -230,10 +230,7 @@ class Replays(RuleBasedStateMachine):
         self.unflushed_until = 0.0
 
     def _open(self) -> NonceTable:
-        table = asyncio.run(NonceTable.open(self.settings, self.storage, self.clock.ns))
-        # The mark of the new life is on disk long before the first request comes.
-        self.storage.flush()
-        return table
+        return asyncio.run(NonceTable.open(self.settings, self.storage, self.clock.ns))
 
     @rule(
         hotkey=st.sampled_from("abc"),
