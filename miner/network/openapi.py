@@ -13,31 +13,45 @@ Schema = dict[str, Any]
 
 JOB_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 
-ORDER: Schema = {
-    "type": "object",
-    "description": "Either prompt or prompt_image_file.",
-    "properties": {
-        "prompt": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "seed": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": MAX_SEED,
-            "default": 0,
-            "description": "Equal seeds give equal results.",
-        },
-        "format": {"type": "string", "enum": ["ply", "spz"], "default": "ply"},
-        "timeout": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "description": "Seconds within which an answer is wanted.",
-        },
-    },
+PROMPT: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 1024,
+    "description": "Something visible, without control characters.",
 }
 
 PICTURE: Schema = {
     "type": "string",
     "contentMediaType": "application/octet-stream",
-    "description": "A PNG, JPEG or WebP file.",
+    "description": "A PNG, JPEG or WebP file of up to 4096 x 4096 pixels.",
+}
+
+OPTIONS: Schema = {
+    "seed": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_SEED,
+        "default": 0,
+        "description": "Equal seeds give equal results.",
+    },
+    "format": {"type": "string", "enum": ["ply", "spz"], "default": "ply"},
+    "timeout": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "Seconds within which an answer is wanted.",
+    },
+}
+
+OF_PROMPT: Schema = {
+    "type": "object",
+    "required": ["prompt"],
+    "properties": {"prompt": PROMPT, **OPTIONS},
+}
+
+OF_PICTURE: Schema = {
+    "type": "object",
+    "required": ["prompt_image_file"],
+    "properties": {"prompt_image_file": PICTURE, **OPTIONS},
 }
 
 ERROR: Schema = {
@@ -147,7 +161,6 @@ def document(version: str) -> dict[str, Any]:
 
 
 def _generate(name: str) -> Schema:
-    upload = {**ORDER, "properties": {**ORDER["properties"], "prompt_image_file": PICTURE}}
     return {
         "operationId": name,
         "summary": "Makes one splat and answers with its file.",
@@ -162,9 +175,9 @@ def _generate(name: str) -> Schema:
         "requestBody": {
             "required": True,
             "content": {
-                "application/x-www-form-urlencoded": {"schema": ORDER},
+                "application/x-www-form-urlencoded": {"schema": OF_PROMPT},
                 "multipart/form-data": {
-                    "schema": upload,
+                    "schema": {"oneOf": [OF_PROMPT, OF_PICTURE]},
                     "encoding": {
                         "prompt_image_file": {"contentType": "image/png, image/jpeg, image/webp"}
                     },
