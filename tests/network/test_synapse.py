@@ -17,6 +17,7 @@ from miner.network.synapse import (
     AXON,
     DENDRITE,
     EMPTY_HASH,
+    LONG_CHARACTERS,
     MAX_MESSAGE,
     Synapse,
     TerminalInfo,
@@ -81,6 +82,17 @@ def test_bodies_are_plain_json(synapse: Generate3D) -> None:
 
     assert document["name"] == "Generate3D"
     assert Generate3D.decode(json.dumps(document).encode()) == synapse
+
+
+@pytest.mark.parametrize("odd", ["", '"', "\\", "\n", "\0", "\x7f", "\x1f", "ü", "\U0001f600", " "])
+def test_long_texts_are_written_as_well_as_short_ones(odd: str) -> None:
+    """Texts of any length give JSON that reads as they were, whatever stands within them."""
+    text = "QUJD" * LONG_CHARACTERS + odd + "QUJD"
+    synapse = Generate3D(prompt=odd, image=text, results=text, timings={odd: 1.0})
+    document = json.loads(synapse.encode())
+
+    assert document == synapse.model_dump()
+    assert Generate3D.decode(synapse.encode()) == synapse
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
