@@ -82,7 +82,6 @@ class Gate:
         self._hotkeys = TokenBuckets(
             settings.requests_per_second_per_hotkey, settings.burst_per_hotkey, MAX_HOTKEYS, clock
         )
-
         self.reconfigure(settings)
 
     def reconfigure(self, settings: AdmissionSettings) -> None:

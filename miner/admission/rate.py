@@ -23,18 +23,22 @@ class TokenBuckets:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert max_keys >= 1
-        self.set_rate(per_second, burst)
         self._max_keys = max_keys
         self._clock = clock
-        # By key: when the bucket will be full. Least recently served first. Written by take() only.
+        # By key: when the bucket will be full. Least recently served first. Written here only.
         self._full_at: dict[str, float] = {}
+        self._interval = self._slack = 1.0
+        self.set_rate(per_second, burst)
 
     def __len__(self) -> int:
         return len(self._full_at)
 
     def set_rate(self, per_second: float, burst: int) -> None:
-        """Rate and size from now on; what is missing in a bucket stays missing."""
+        """Rate and size from now on; tokens that are missing in a bucket stay missing."""
         assert per_second > 0 and burst >= 1
+        now, scale = self._clock(), 1.0 / per_second / self._interval
+        for key, full_at in self._full_at.items():
+            self._full_at[key] = now + (full_at - now) * scale
         self._interval = 1.0 / per_second
         self._slack = (burst - 1) * self._interval
 

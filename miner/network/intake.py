@@ -54,7 +54,11 @@ class Queue(Protocol):
 
 
 class ValidatorIntake:
-    """Handlers for the synapses that validators send."""
+    """Handlers for the synapses that validators send.
+
+    Attributes:
+        settings: may be replaced at any time; holds for what comes afterwards.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class ValidatorIntake:
     ) -> None:
         self._queue = queue
         self._journal = journal
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
 
     def handlers(self) -> Mapping[type[Synapse], Callable[[Any, Peer], Awaitable[Synapse]]]:
@@ -121,9 +125,9 @@ class ValidatorIntake:
         """When the caller must have its reply, less what the way there and back takes."""
         seconds = timeout_seconds if timeout_seconds and timeout_seconds > 0 else None
         if seconds is None:
-            seconds = self._settings.default_timeout_seconds
-        seconds = min(seconds, self._settings.max_timeout_seconds)
-        return self._clock() + seconds - self._settings.deadline_margin_seconds
+            seconds = self.settings.default_timeout_seconds
+        seconds = min(seconds, self.settings.max_timeout_seconds)
+        return self._clock() + seconds - self.settings.deadline_margin_seconds
 
     # Push and poll
 
@@ -144,7 +148,7 @@ class ValidatorIntake:
             spec=JobSpec(prompt=clean_prompt(synapse.prompt), format=TASK_FORMAT),
             requester=peer.hotkey,
             intake="tgtask",
-            deadline=self._clock() + self._settings.default_timeout_seconds,
+            deadline=self._clock() + self.settings.default_timeout_seconds,
             priority=peer.stake,
             promised=True,
             task_id=synapse.task_id,

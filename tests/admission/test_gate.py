@@ -19,6 +19,7 @@ from miner.errors import (
     RateLimited,
     Unsigned,
 )
+from miner.settings.daemon import AdmissionSettings
 from tests.admission.fakes import MINER, STRANGER, VALIDATOR, Door, claim, sign
 
 HOTKEY = VALIDATOR.ss58_address
@@ -201,6 +202,21 @@ def test_nobody_can_use_up_the_rate_of_another() -> None:
             door.gate.admit(replace(first, nonce=door.clock.ns() + number))
 
     assert door.gate.admit(claim(VALIDATOR, door.clock.ns() + 100)) == PEER
+
+
+def test_new_settings_hold_from_now_on() -> None:
+    """Lists, rates and bounds can be changed while requests come; used nonces stay used."""
+    door = Door(requests_per_second_per_hotkey=1.0, burst_per_hotkey=1)
+    first = claim(VALIDATOR, door.clock.ns())
+    door.gate.admit(first)
+    door.gate.reconfigure(AdmissionSettings(burst_per_hotkey=10))
+    assert door.gate.admit(claim(VALIDATOR, door.clock.ns() + 1)) == PEER
+    with pytest.raises(NotVerified):
+        door.gate.admit(first)
+    for settings, says in (({"deny": (HOTKEY,)}, "deny"), ({"min_stake": 6000.0}, "stake")):
+        door.gate.reconfigure(AdmissionSettings(**settings))
+        with pytest.raises(NotPermitted, match=says):
+            door.gate.admit(claim(VALIDATOR, door.clock.ns() + 2))
 
 
 @pytest.mark.parametrize(

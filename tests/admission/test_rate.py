@@ -52,6 +52,19 @@ def test_idle_buckets_are_forgotten() -> None:
     assert len(buckets) == 1
 
 
+def test_a_new_rate_holds_at_once() -> None:
+    """After a change missing tokens are still missing, and come back at the new rate."""
+    clock = Clock(0.0)
+    buckets = TokenBuckets(per_second=1.0, burst=2, max_keys=10, clock=clock)
+    assert [buckets.take("a"), buckets.take("a"), buckets.take("a")] == [0.0, 0.0, 1.0]
+    buckets.set_rate(per_second=10.0, burst=2)
+    assert buckets.take("a") == 0.1
+    buckets.set_rate(per_second=10.0, burst=3)
+
+    assert buckets.take("a") == 0.0
+    assert buckets.take("a") > 0.0
+
+
 @given(
     rate=st.floats(0.1, 100.0),
     burst=st.integers(1, 20),
