@@ -14,9 +14,13 @@ import typer
 from miner.commands.bench import bench
 from miner.commands.config import config
 from miner.commands.convert import convert
+from miner.commands.ctl import ctl
+from miner.commands.demo import demo
 from miner.commands.fetch import fetch
 from miner.commands.generate import generate
 from miner.commands.render import render
+from miner.commands.run import run
+from miner.commands.validator import validator
 from miner.errors import MinerError
 from miner.settings import let_idle_threads_sleep
 
@@ -25,15 +29,16 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="miner",
-    help="Makes 3D Gaussian splats of prompts and pictures.",
+    help="A miner for a text-to-3D subnet: prompts and pictures in, Gaussian splats out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (generate, convert, render, fetch, bench):
+for command in (run, demo, validator, generate, convert, render, fetch, bench):
     app.command()(command)
-app.add_typer(config, name="config")
+for group, name in ((ctl, "ctl"), (config, "config")):
+    app.add_typer(group, name=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -113,9 +113,10 @@ class Daemon:
         changes = compare(parts.settings, new)
         parts.settings = live_part(parts.settings, new)
         parts.peers_source.replace(snapshot)
-        parts.queue.reconfigure(new.daemon.queue)
-        if parts.gate is not None:
+        parts.queue.settings = new.daemon.queue
+        if parts.gate is not None and parts.intake is not None:
             parts.gate.reconfigure(new.daemon.admission)
+            parts.intake.settings = new.daemon.queue
         logs.configure(new.daemon.log, sys.stderr)
         log.info("reloaded", applied=changes.applied, after_restart=changes.waiting)
         return changes
@@ -174,10 +175,9 @@ class Daemon:
             parts.gate = Gate(
                 self._keypair.ss58_address, daemon.admission, parts.peers_source, nonces
             )
-            intake = ValidatorIntake(parts.queue, parts.journal, daemon.queue)
-            axon = Axon(
-                self._keypair, parts.gate, intake.handlers(), parts.metrics, daemon.axon
-            ).handle
+            parts.intake = ValidatorIntake(parts.queue, parts.journal, daemon.queue)
+            handlers = parts.intake.handlers()
+            axon = Axon(self._keypair, parts.gate, handlers, parts.metrics, daemon.axon).handle
             await self._open(doors, axon, "axon", daemon.axon.host, daemon.axon.port, daemon.axon)
         if daemon.api.enabled:
             ports = {"api": daemon.api.port}

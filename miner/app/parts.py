@@ -13,6 +13,7 @@ from miner.job_queue import JobQueue
 from miner.journal import Journal
 from miner.local_executor import LocalExecutor
 from miner.metrics import Metrics
+from miner.network.intake import ValidatorIntake
 from miner.settings import QueueSettings, Settings
 
 GENERATOR = "triposr"
@@ -25,7 +26,7 @@ class Parts:
     Attributes:
         settings: those that hold; a reload replaces them.
         hotkey: ours, where validators are served.
-        gate: likewise.
+        gate, intake: likewise.
         addresses: where each server listens, by its name; filled as they come up.
         open: whether the doors for work are open.
     """
@@ -38,6 +39,7 @@ class Parts:
     peers_source: PeersSource
     hotkey: str | None
     gate: Gate | None = None
+    intake: ValidatorIntake | None = None
     addresses: dict[str, str] = field(default_factory=dict)
     open: bool = False
     started_at: float = field(default_factory=time.monotonic)

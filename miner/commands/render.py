@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from miner.geometry.gaussians import Gaussians
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-ROW_VIEWS = 8
-"""Views of each file where several share a sheet."""
-ROW_SIZE_PX = 160
 
 
 def render(
@@ -78,25 +75,7 @@ def _picture(splats: list[Gaussians], camera: dict[str, Any], look: dict[str, An
     if len(splats) == 1:
         draw = sheets.view if camera else sheets.contact_sheet
         return draw(splats[0], **camera, **look)
-    return _rows(splats, camera, look)
-
-
-def _rows(splats: list[Gaussians], camera: dict[str, Any], look: dict[str, Any]) -> Image.Image:
-    """One row of views for each splat, turning from its front."""
-    from PIL import Image
-
-    from miner.rendering import sheets
-
-    look = {"size": ROW_SIZE_PX, **look}
-    start = camera.pop("azimuth", 0.0)
-    side = look["size"]
-    sheet = Image.new("RGB", (ROW_VIEWS * side, len(splats) * side))
-    for row, splat in enumerate(splats):
-        for column in range(ROW_VIEWS):
-            azimuth = start + 360.0 * column / ROW_VIEWS
-            picture = sheets.view(splat, azimuth=azimuth, **camera, **look)
-            sheet.paste(picture, (column * side, row * side))
-    return sheet
+    return sheets.rows(splats, **camera, **look)
 
 
 def _write_turntable(splats: list[Gaussians], path: Path, look: dict[str, Any]) -> None:

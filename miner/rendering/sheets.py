@@ -5,9 +5,10 @@ They are made on the CPU, which is quick enough and leaves the GPU to the jobs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -83,6 +84,27 @@ def contact_sheet(
         row, column = divmod(index, columns)
         picture = _picture(placed, camera, background)
         sheet.paste(picture, (column * size, row * size))
+    return sheet
+
+
+def rows(
+    splats: Sequence[Gaussians],
+    size: int = 160,
+    views: int = 8,
+    azimuth: float = 0.0,
+    **look: Any,
+) -> Image.Image:
+    """A row of views for each splat, turning from ``azimuth``; ``look`` is passed on to ``view``.
+
+    Raises:
+        BadOption: as ``view``.
+    """
+    sheet = Image.new("RGB", (views * size, len(splats) * size))
+    for row, splat in enumerate(splats):
+        for column in range(views):
+            turned = azimuth + 360.0 * column / views
+            picture = view(splat, azimuth=turned, size=size, **look)
+            sheet.paste(picture, (column * size, row * size))
     return sheet
 
 
