@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x53504C4A
 """In the file's header, so that another program's database is not taken for a journal."""
 
+PAGE_BYTES = 16_384
+"""Results of a megabyte are written about three times as fast as with 4096, and rows no slower."""
+
 QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """A file up to this size is looked through on every start; larger ones take too long for that."""
 
@@ -88,6 +91,7 @@ CREATE TABLE events (
     kind TEXT NOT NULL,
     detail TEXT NOT NULL
 ) STRICT;
+CREATE INDEX events_by_age ON events (at);
 """
 
 
@@ -147,13 +151,14 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         if found != "ok":
             raise JournalError(f"{path} is damaged: {' '.join(found.split())}")
     if not version:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise JournalError(f"{path}: its file system has no write-ahead logging")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: some results, not every one
+    connection.execute("PRAGMA wal_autocheckpoint = 1000")  # pages: some results, not every one
     connection.execute(f"PRAGMA journal_size_limit = {QUICK_CHECK_BYTES}")
     if not version:
         connection.executescript(
