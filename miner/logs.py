@@ -110,7 +110,7 @@ class Throttle:
         self._written_at: dict[str, float] = {}
         self._dropped: Counter[str] = Counter()
 
-    def __call__(self, kind: str, event: str, **fields: object) -> bool:
+    def __call__(self, kind: str, event: str, /, **fields: object) -> bool:
         """Writes the line or counts it as dropped; returns whether it was written.
 
         Args:

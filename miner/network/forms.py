@@ -65,9 +65,10 @@ def parse_form(content_type: str, body: bytes) -> Form:
         MalformedRequest: of another type, broken, or with a field twice.
         PayloadTooLarge: too many fields, or too long a text.
     """
+    if not content_type.isascii():
+        raise MalformedRequest("the Content-Type is not plain text")
     header = Message()
-    # A list of header values needs ASCII; nothing we look for is anything else.
-    header["Content-Type"] = content_type.encode("ascii", "replace").decode()
+    header["Content-Type"] = content_type
     kind = header.get_content_type()
     if kind == URLENCODED:
         return _collect(_urlencoded(body))

@@ -1,0 +1,81 @@
+"""``miner ctl`` against a control socket: one clear line, or JSON, and an exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from miner.commands.ctl import NOT_READY, ctl
+from miner.errors import ControlError
+from miner.network.control import serve_control
+from tests.network.operator_fakes import FakeDaemon, FakeView
+
+
+@pytest_asyncio.fixture
+async def daemon() -> AsyncIterator[FakeDaemon]:
+    yield FakeDaemon(FakeView())
+
+
+@pytest_asyncio.fixture
+async def folder(daemon: FakeDaemon) -> AsyncIterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        async with serve_control(Path(name), daemon.view, daemon):
+            yield Path(name)
+
+
+async def run(folder: Path, *arguments: str) -> int:
+    """The exit status of ``miner ctl`` with these arguments, in a thread as it blocks."""
+    given = [*arguments, "--state-dir", str(folder)]
+    status = await asyncio.to_thread(ctl, given, standalone_mode=False)
+    return status or 0
+
+
+async def test_status_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Readiness, generator, queue, workers and uptime, and 0 while work is taken."""
+    assert await run(folder, "status") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("ready; triposr on cpu; 3 waiting, 1 running; worker 0 busy; up ")
+    assert out.count("\n") == 1
+
+
+async def test_status_says_why_not(
+    folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While no work is taken the line names the reasons, and the status is for scripts."""
+    daemon.view.queue.accepting = False
+    assert await run(folder, "status") == NOT_READY
+    assert capsys.readouterr().out.startswith("not ready (draining); ")
+
+
+async def test_json_is_the_whole_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json gives programs everything."""
+    await run(folder, "status", "--json")
+    assert json.loads(capsys.readouterr().out)["journal"]["unfinished"] == 1
+
+
+async def test_verbs_say_what_came_of_them(
+    folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each verb ends in one line."""
+    for verb in ("reload", "drain", "stop"):
+        assert await run(folder, verb) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "now holds: admission.min_stake; after a restart: axon.port",
+        "drained: no work is left",
+        "stopping",
+    ]
+    assert daemon.stopped
+
+
+async def test_a_refusal_is_an_error_of_ours(folder: Path, daemon: FakeDaemon) -> None:
+    """The command line turns it into one line and an exit status."""
+    daemon.broken_settings = True
+    with pytest.raises(ControlError, match="must be a number") as refused:
+        await run(folder, "reload")
+    assert refused.value.exit_code == 69

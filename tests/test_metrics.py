@@ -1,0 +1,205 @@
+"""The instruments: named as Prometheus wants it, bounded, and never in the way."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from miner.executor import WorkerHealth
+from miner.gpu.telemetry import GpuReading
+from miner.metrics import JOB_BUCKETS, MAX_VALUES, Metrics
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Of a journal."""
+
+    file_bytes: int = 100
+    result_bytes: int = 50
+    commits: int = 3
+    commit_seconds: float = 0.002
+    failed: str | None = None
+
+
+def fill(metrics: Metrics) -> None:
+    """Uses every instrument once."""
+    metrics.job_accepted("api")
+    metrics.job_refused("queue_full")
+    metrics.job_joined()
+    metrics.job_finished("api", "ok", 1.5, "triposr")
+    metrics.job_finished("api", "worker_lost", 2.5)
+    metrics.job_waited(0.2)
+    metrics.stage("encode", "triposr", 0.05)
+    metrics.asset("triposr", 1_000_000, 20_000)
+    metrics.queue(2, 1)
+    metrics.request("api", "/generate", 200, 1.6)
+    metrics.rejected("unsigned")
+    metrics.connection_refused("axon", "address")
+    metrics.malformed("axon", "BadStatusLine")
+    metrics.connections("axon", 5)
+    memory = {"resident": 1, "gpu_allocated": 2, "gpu_reserved": 3, "gpu_peak": 4}
+    memory |= {"gpu_used": 5, "gpu_total": 6, "gpu_estimated": 7, "gpu_planned": 8}
+    metrics.worker(
+        WorkerHealth("0", "ready", heartbeat_age=0.5, memory=memory, load_seconds={"flux": 3.0})
+    )
+    metrics.worker_restarted("0", "hung")
+    metrics.generator_active("triposr")
+    metrics.gpu(GpuReading(0, "GPU-1", "H200", 10, 20, 0.5, 40.0, 300.0))
+    metrics.journal(Stats())
+    metrics.peers(12, 30.0)
+    metrics.build_info("1.2.3", "mini", "cpu")
+    metrics.ready(True)
+    metrics.log_suppressed("malformed", 7)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def page(metrics: Metrics) -> str:
+    return generate_latest(metrics.registry).decode()
+
+
+def test_the_page_passes_promtool(metrics: Metrics) -> None:
+    """Prometheus' own linter finds nothing to complain of, with every series there."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    fill(metrics)
+
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=page(metrics),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_series_has_one_prefix_and_a_sane_name(metrics: Metrics) -> None:
+    """Ours begin with miner_, without colons; the rest is the process's own."""
+    fill(metrics)
+    families = list(text_string_to_metric_families(page(metrics)))
+    assert len(families) > 40
+    for family in families:
+        assert re.fullmatch(r"(miner|process)_[a-z0-9_]+", family.name)
+        assert family.documentation
+        assert not family.name.endswith("_created")
+
+
+def test_every_reading_arrives_under_its_name(metrics: Metrics) -> None:
+    """A sample of each group has the value that was given."""
+    fill(metrics)
+    sample = metrics.registry.get_sample_value
+    finished = {"intake": "api", "code": "worker_lost"}
+    assert sample("miner_jobs_finished_total", finished) == 1
+    labels = {"intake": "api", "generator": "triposr", "outcome": "ok"}
+    assert sample("miner_job_duration_seconds_sum", labels) == 1.5
+    assert sample("miner_worker_state", {"worker": "0", "state": "ready"}) == 1
+    assert sample("miner_worker_state", {"worker": "0", "state": "failed"}) == 0
+    assert sample("miner_worker_gpu_memory_estimated_bytes", {"worker": "0"}) == 7
+    assert sample("miner_worker_gpu_memory_planned_bytes", {"worker": "0"}) == 8
+    assert sample("miner_gpu_memory_used_bytes", {"gpu": "0"}) == 10
+    assert sample("miner_gpu_power_watts", {"gpu": "0"}) == 300.0
+    assert sample("miner_build_info", {"version": "1.2.3", "preset": "mini", "device": "cpu"}) == 1
+    assert sample("miner_log_lines_suppressed_total", {"kind": "malformed"}) == 7
+
+
+def test_buckets_fit_what_is_measured() -> None:
+    """Jobs of a tenth of a second and of two minutes fall into buckets of their own."""
+    assert min(JOB_BUCKETS) <= 0.1 and max(JOB_BUCKETS) >= 120
+    assert list(JOB_BUCKETS) == sorted(JOB_BUCKETS)
+
+
+def test_a_reading_that_ends_takes_its_series_away(metrics: Metrics) -> None:
+    """A dead worker's memory is not shown as if it still held it."""
+    labels = {"worker": "0"}
+    metrics.worker(WorkerHealth("0", "ready", heartbeat_age=1.0, memory={"resident": 10}))
+    metrics.worker(WorkerHealth("0", "restarting"))
+    assert metrics.registry.get_sample_value("miner_worker_resident_memory_bytes", labels) is None
+    assert metrics.registry.get_sample_value("miner_worker_heartbeat_age_seconds", labels) is None
+
+
+def test_one_generator_is_active(metrics: Metrics) -> None:
+    """The one before is shown as 0, not forgotten."""
+    metrics.generator_active("triposr")
+    metrics.generator_active("dreamgaussian")
+    sample = metrics.registry.get_sample_value
+    assert sample("miner_generator_active", {"generator": "triposr"}) == 0
+    assert sample("miner_generator_active", {"generator": "dreamgaussian"}) == 1
+
+
+def test_commits_are_counted_once(metrics: Metrics) -> None:
+    """The journal tells totals; the counter follows them and never falls."""
+    for commits in (3, 3, 10, 2):
+        metrics.journal(Stats(commits=commits))
+    assert metrics.registry.get_sample_value("miner_journal_commits_total") == 10
+
+
+def test_totals_sum_over_labels(metrics: Metrics) -> None:
+    """The status page's counters are sums of all series."""
+    metrics.job_accepted("api")
+    metrics.job_accepted("tgtask")
+    assert metrics.totals()["jobs_accepted"] == 2
+    assert metrics.totals()["worker_restarts"] == 0
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        lambda metrics, text: metrics.request("axon", text, 404, 0.1),
+        lambda metrics, text: metrics.rejected(text),
+        lambda metrics, text: metrics.malformed("axon", text),
+        lambda metrics, text: metrics.log_suppressed(text, 1),
+    ],
+)
+def test_labels_from_outside_cannot_make_the_page_grow(
+    metrics: Metrics, flood: Callable[[Metrics, str], None]
+) -> None:
+    """However many values come, the page keeps the first ones and one for the rest."""
+    for number in range(MAX_VALUES):
+        flood(metrics, f"value {number}")
+    flood(metrics, "one more")
+    full = page(metrics).count("\n")
+    for number in range(500):
+        flood(metrics, f"another {number}")
+    assert page(metrics).count("\n") == full
+    assert '"other"' in page(metrics)
+
+
+numbers = st.floats() | st.integers(-(2**70), 2**70)
+
+
+@given(text=st.text(), number=numbers, count=st.integers(-(2**40), 2**40))
+def test_nothing_raises_and_the_page_stays_readable(text: str, number: float, count: int) -> None:
+    """Whatever is reported, the report returns, and the page can still be parsed."""
+    metrics = Metrics()
+    metrics.job_finished(text, text, number, text)
+    metrics.job_waited(number)
+    metrics.stage(text, text, number)
+    metrics.asset(text, count, count)
+    metrics.queue(count, count)
+    metrics.request(text, text, count, number)
+    metrics.log_suppressed(text, count)
+    metrics.worker(WorkerHealth(text, "ready", memory={text: count}, load_seconds={text: number}))
+    metrics.peers(count, number)
+    metrics.build_info(text, text, text)
+    metrics.journal(Stats(commits=count, commit_seconds=number))
+
+    families = list(text_string_to_metric_families(page(metrics)))
+
+    sums = [s for f in families for s in f.samples if s.name.endswith("_sum")]
+    assert sums and all(s.value >= 0 or math.isinf(s.value) for s in sums)
