@@ -1,3 +1,1 @@
 """A miner for a text-to-3D Bittensor subnet: prompts in, Gaussian splats out."""
-
-__version__ = "0.1.0"

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "miner"
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"settings", "files", "geometry", "job", "logs", "changes"},
+    {"settings", "files", "geometry", "job", "logs", "changes", "version"},
     {"gpu", "encoder", "rendering", "metrics", "executor", "channel"},
     {"triposr", "dreamgaussian", "journal", "flights", "worker_messages", "worker_process"},
     {"pipeline", "job_queue", "worker_life"},
@@ -61,6 +61,7 @@ WITHOUT_TORCH = [
     "miner.engine",
     "miner.worker",
     "miner.local_executor",
+    "miner.app.daemon",
     "miner.commands.outputs",
     "miner.cli",
 ]

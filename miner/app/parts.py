@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from miner import __version__
 from miner.admission.gate import Gate
 from miner.admission.peers import PeersSnapshot, PeersSource
 from miner.job_queue import JobQueue
@@ -15,6 +14,7 @@ from miner.local_executor import LocalExecutor
 from miner.metrics import Metrics
 from miner.network.intake import ValidatorIntake
 from miner.settings import QueueSettings, Settings
+from miner.version import VERSION
 
 GENERATOR = "triposr"
 
@@ -43,7 +43,7 @@ class Parts:
     addresses: dict[str, str] = field(default_factory=dict)
     open: bool = False
     started_at: float = field(default_factory=time.monotonic)
-    version: str = __version__
+    version: str = VERSION
     generator: str = GENERATOR
 
     @property

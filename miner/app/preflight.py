@@ -5,6 +5,7 @@ A failure here is the operator's to mend and never restarted (exit status 78).
 
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def check(settings: DaemonSettings) -> None:
             "or set axon.enabled = false to serve the HTTP API alone"
         )
     _check_disk(settings.state_dir)
+
+
+def raise_open_files() -> None:
+    """Lets the process hold as many sockets and files as the system allows it to ask for.
+
+    The usual soft limit of 1,024 is less than the servers' limits of connections together.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def initial_peers(chain: str) -> PeersSnapshot:

@@ -150,8 +150,8 @@ class Caller:
         self._running = running
         self.address = running.address
 
-    async def generate(self, prompt: str, seed: int = 0, timeout: float = 60.0) -> Generate3D:
-        return await self.call(Generate3D(prompt=prompt, seed=seed), timeout)
+    async def generate(self, prompt: str, seed: int = 0, limit_seconds: float = 60.0) -> Generate3D:
+        return await self.call(Generate3D(prompt=prompt, seed=seed), limit_seconds)
 
     async def push(self, prompt: str, task_id: str) -> TGTask:
         return await self.call(TGTask(prompt=prompt, task_id=task_id))
@@ -159,8 +159,8 @@ class Caller:
     async def poll(self, task_id: str) -> TGPoll:
         return await self.call(TGPoll(task_id=task_id))
 
-    async def call(self, synapse: Any, timeout: float = 60.0) -> Any:
-        return await self._dendrite.call(self.address, self._running.hotkey, synapse, timeout)
+    async def call(self, synapse: Any, limit_seconds: float = 60.0) -> Any:
+        return await self._dendrite.call(self.address, self._running.hotkey, synapse, limit_seconds)
 
 
 @contextlib.asynccontextmanager

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from miner.errors import OutOfMemory
 from miner.job import JobSpec
 from miner.pipeline.cancel import CancelFlag
-from tests.fakes.engines import Quick, Sleeping
+from tests.fakes.engines import Quick, Sleeping, SlowToLoad
 
 Progress = Callable[[str, int, int], None]
 
-__all__ = ["Brief", "Ill", "Quick", "Sleeping"]
+__all__ = ["Brief", "Ill", "Quick", "Sleeping", "SlowToLoad"]
 
 
 class Brief(Quick):
