@@ -12,8 +12,10 @@ nobody else's; a lane without entries, whose floor goes into the floor of all.
 Over restarts the entries come back from storage. Storage is written without waiting, though before
 any job that the request leads to: after a crash the last few nonces may be missing. So unless the
 last life ended with ``close``, every nonce up to the moment of opening, and as far ahead as a
-sender's clock may run, is refused. Limit: setting the clock back across a crash opens a gap of what
-that crash lost. One event loop; only ``open`` waits.
+sender's clock may run, is refused. A clock that proves to have been far ahead then would so shut
+everybody out; such a floor is given up. Limits: a clock set back across a crash, or by more than a
+nonce's whole life after one, opens a gap of what that crash lost. One event loop; only ``open``
+waits.
 """
 
 from __future__ import annotations
@@ -117,7 +119,7 @@ class NonceTable:
         table = cls(settings, storage, wall_clock_ns)
         ended = await storage.state(STATE_KEY)
         table._floor = table._first_floor(ended)
-        storage.set_state(STATE_KEY, "open")
+        storage.set_state(STATE_KEY, f"open {table._floor}")
         for key, nonce, _ in await storage.nonces():
             hotkey, _, uuid = key.partition(":")
             table._set(hotkey, uuid, nonce)
@@ -156,6 +158,8 @@ class NonceTable:
         Raises:
             NotVerified: a replay, or older than what was forgotten.
         """
+        if self._floor > self._now_ns() + self._skew_ns + self._window_ns + self._max_timeout_ns:
+            self._floor = 0
         lane = self._lanes.get(hotkey)
         used = max(self._floor, lane.floor if lane else 0, lane.last.get(uuid, 0) if lane else 0)
         if nonce <= used:
@@ -178,6 +182,8 @@ class NonceTable:
             case []:
                 # No life before this one, or its folder is gone: nothing ran just now.
                 return self._now_ns()
+            case ["open", floor] if floor.isdecimal():
+                return max(int(floor), self._now_ns() + self._skew_ns)
             case _:
                 return self._now_ns() + self._skew_ns
 
