@@ -90,6 +90,10 @@ class Answer:
         """Whether the splat is there."""
         return self.status == 200
 
+    def without_data(self) -> Answer:
+        """The same answer, for those who keep many."""
+        return replace(self, data=None)
+
 
 class Validator:
     """Orders splats from one miner as one hotkey.
@@ -223,6 +227,9 @@ async def run_load(
 
     With a rate, an answer's seconds count from when its request was due: what a request waited
     because earlier ones held all places is part of what a caller at that rate would see.
+
+    Raises:
+        Exception: the first that ``send`` raised; the other requests are cancelled.
     """
     answers: list[Answer | None] = [None] * plan.requests
     numbers = iter(range(plan.requests))
@@ -238,7 +245,10 @@ async def run_load(
             answer = await send(number)
             answers[number] = replace(answer, seconds=answer.seconds + late)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(plan.concurrency, plan.requests)):
-            group.create_task(lane())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(plan.concurrency, plan.requests)):
+                group.create_task(lane())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
     return [answer for answer in answers if answer is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,9 +21,10 @@ from miner.errors import (
     QueueFull,
 )
 from miner.metrics import Metrics
-from miner.network.axon import Axon
+from miner.network.axon import Axon, Handler
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from miner.network.server import serve
+from miner.network.synapse import Synapse
 from miner.settings.daemon import AdmissionSettings, ListenLimits
 from tests.conformance.official.behaviour import results_for
 
@@ -76,19 +77,32 @@ async def poll(synapse: TGPoll, peer: Peer) -> TGPoll:
     return synapse
 
 
+HANDLERS: Mapping[type[Synapse], Handler] = {Generate3D: generate, TGTask: take, TGPoll: poll}
+
+
 @asynccontextmanager
 async def our_miner(
-    settings: AdmissionSettings | None = None, limits: ListenLimits | None = None
+    settings: AdmissionSettings | None = None,
+    limits: ListenLimits | None = None,
+    handlers: Mapping[type[Synapse], Handler] = HANDLERS,
+    validators: Sequence[str] = (),
 ) -> AsyncIterator[Miner]:
-    """Listens on a free port until the block ends."""
+    """Listens on a free port until the block ends.
+
+    Args:
+        settings, limits: the defaults where not given.
+        handlers: what answers.
+        validators: hotkeys that are permitted beside the one of these tests.
+    """
     settings, limits, metrics = settings or AdmissionSettings(), limits or ListenLimits(), Metrics()
     keypair = Keypair.create_from_uri(MINER)
-    peers = PeersSnapshot.of(
-        Peer(hotkey_of(VALIDATOR), uid=1, stake=5000.0, validator_permit=True),
-        Peer(hotkey_of(DENIED), uid=2, stake=5000.0, validator_permit=False),
-    )
-    gate = Gate(keypair.ss58_address, settings, PeersSource(peers), NonceTable(settings))
-    handlers = {Generate3D: generate, TGTask: take, TGPoll: poll}
+    permitted = [
+        Peer(hotkey, uid=uid, stake=5000.0, validator_permit=True)
+        for uid, hotkey in enumerate([hotkey_of(VALIDATOR), *validators])
+    ]
+    denied = Peer(hotkey_of(DENIED), uid=len(permitted), stake=5000.0, validator_permit=False)
+    peers = PeersSource(PeersSnapshot.of(*permitted, denied))
+    gate = Gate(keypair.ss58_address, settings, peers, NonceTable(settings))
     axon = Axon(keypair, gate, handlers, metrics, limits)
     async with serve(
         axon.handle, name="axon", host="127.0.0.1", port=0, limits=limits, metrics=metrics
