@@ -16,7 +16,7 @@ PACKAGE = ROOT / "miner"
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"settings", "files", "geometry", "job", "logs", "changes", "version"},
+    {"settings", "files", "geometry", "job", "logs", "changes", "version", "readings"},
     {"gpu", "encoder", "rendering", "metrics", "executor", "channel"},
     {"triposr", "dreamgaussian", "journal", "flights", "worker_messages", "worker_process"},
     {"pipeline", "job_queue", "worker_life"},

@@ -1,0 +1,90 @@
+"""What the metrics read of workers, devices and the journal: shapes only.
+
+Each is met by a value of the part it is about (``executor.WorkerHealth``, ``telemetry.GpuReading``,
+``journal.JournalStats``), so that the metrics depend on none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class WorkerReading(Protocol):
+    """What is read of an executor's ``WorkerHealth``."""
+
+    @property
+    def name(self) -> str:
+        """Stable over restarts."""
+
+    @property
+    def state(self) -> str:
+        """One of ``WorkerState``."""
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the last sign of life."""
+
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """Bytes, by the names of ``metrics.WORKER_MEMORY``."""
+
+    @property
+    def load_seconds(self) -> Mapping[str, float]:
+        """By stage."""
+
+
+class DeviceReading(Protocol):
+    """What is read of a ``GpuReading``; None where the driver does not say."""
+
+    @property
+    def index(self) -> int:
+        """Of the driver's order."""
+
+    @property
+    def name(self) -> str:
+        """The product."""
+
+    @property
+    def used_bytes(self) -> int | None:
+        """Memory in use, by whomever."""
+
+    @property
+    def total_bytes(self) -> int | None:
+        """Memory there is."""
+
+    @property
+    def utilization(self) -> float | None:
+        """Share of the time a kernel ran, 0 to 1."""
+
+    @property
+    def celsius(self) -> float | None:
+        """Temperature of the chip."""
+
+    @property
+    def watts(self) -> float | None:
+        """Power drawn."""
+
+
+class JournalReading(Protocol):
+    """What is read of the journal's statistics."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the database and its log."""
+
+    @property
+    def result_bytes(self) -> int:
+        """Of all kept results."""
+
+    @property
+    def commits(self) -> int:
+        """Since the daemon began."""
+
+    @property
+    def commit_seconds(self) -> float:
+        """What the last commit took."""
+
+    @property
+    def failed(self) -> str | None:
+        """Why the last commit failed."""
