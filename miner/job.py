@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from miner.errors import JobFailed, MinerError
@@ -37,7 +38,7 @@ class JobSpec:
     def __post_init__(self) -> None:
         assert (self.prompt is None) != (self.image is None), "either a prompt or a picture"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hex digest that is equal for equal specs, also in another process."""
         digest = hashlib.blake2b(digest_size=16)

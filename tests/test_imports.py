@@ -61,7 +61,12 @@ WITHOUT_TORCH = [
     "miner.engine",
     "miner.worker",
     "miner.local_executor",
+    "miner.admission.gate",
+    "miner.network.intake",
     "miner.app.daemon",
+    "miner.network.api",
+    "miner.network.control",
+    "miner.commands.ctl",
     "miner.commands.outputs",
     "miner.cli",
 ]

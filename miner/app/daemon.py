@@ -185,7 +185,7 @@ class Daemon:
             if daemon.api.competition_port:
                 ports["competition"] = daemon.api.competition_port
             for name, port in ports.items():
-                pages = api_application(parts, name)
+                pages = api_application(parts, name, daemon.api)
                 await self._open(doors, pages, name, daemon.api.host, port, daemon.api)
 
     async def _open(

@@ -32,6 +32,8 @@ GENEROUS = {
         "burst_per_hotkey": 1_000_000,
         "requests_per_second_per_address": 1e6,
         "burst_per_address": 1_000_000,
+        # After a crash everything is refused that was signed up to so long after the next start.
+        "future_skew_seconds": 0.01,
     },
     "worker": {
         "heartbeat_seconds": 0.1,
