@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import faulthandler
+import gc
 import importlib
 import os
 import queue
@@ -25,10 +26,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from miner.channel import BlockingChannel, Message
-from miner.engine import Engine
 from miner.errors import (
     ChannelError,
     DeviceError,
@@ -57,6 +57,9 @@ from miner.worker_messages import (
     error_message,
     read_job,
 )
+
+if TYPE_CHECKING:
+    from miner.engine import Engine  # which one it is, and what that imports, the daemon says
 
 EXIT_DONE, EXIT_SOFTWARE = 0, 70
 _PR_SET_PDEATHSIG = 1
@@ -109,7 +112,12 @@ class Worker:
         return self._serve(engine)
 
     def _start(self, configuration: Mapping[str, Any]) -> Engine[Any]:
-        """Loads and warms up, and says so."""
+        """Loads and warms up, and says so.
+
+        Thousands of modules are made meanwhile and none goes away: the collector, which would look
+        through them again and again, rests, and never looks at them later.
+        """
+        gc.disable()
         with _translated(StartupError, "starting"):
             engine: Engine[Any] = find_engine(self._engine_name)()
         with _translated(StartupError, "loading"):
@@ -117,6 +125,8 @@ class Worker:
         self._engine = engine  # from here on its memory is read
         with _translated(WarmupError, "warming up"):
             warm_up_seconds = engine.warm_up()
+        gc.freeze()
+        gc.enable()
         seconds["warm_up"] = warm_up_seconds
         ready = {
             "type": READY,

@@ -159,6 +159,8 @@ class Life:
             return await flight.answer
         except ChannelError as error:
             self.flights.end(flight.number)
+            self._channel = None  # at once: the next try must not come here before the end is read
+            self._changed()
             raise WorkerLost(f"worker {self._name} was gone before it had the job") from error
         except asyncio.CancelledError:
             flight.answer.cancel()  # the entry stays until the worker has answered

@@ -123,8 +123,8 @@ def read_startup_error(head: Mapping[str, Any]) -> StartupError:
 
 
 def _classes(base: type[MinerError]) -> Iterator[type[MinerError]]:
+    yield base
     for kind in base.__subclasses__():
-        yield kind
         yield from _classes(kind)
 
 

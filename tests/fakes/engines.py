@@ -214,3 +214,24 @@ class SlowToLoad(Quick):
     def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
         threading.Event().wait()
         raise AssertionError
+
+
+class Telling(Quick):
+    """Tells what it was started with."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        self.told = f"{configuration['device']} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
+        return super().load(configuration)
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        return self.told.encode()
+
+
+class SecondUnloadable(Quick):
+    """Loads in one process, and finds no weights in any other."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        seconds = super().load(configuration)
+        if not self.first_time("loaded"):
+            raise WeightsError("flux: this weight file is missing; run: miner fetch")
+        return seconds
