@@ -18,6 +18,7 @@ from miner.commands.ctl import ctl
 from miner.commands.demo import demo
 from miner.commands.fetch import fetch
 from miner.commands.generate import generate
+from miner.commands.journal import journal
 from miner.commands.render import render
 from miner.commands.run import run
 from miner.commands.validator import validator
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 for command in (run, demo, validator, generate, convert, render, fetch, bench):
     app.command()(command)
-for group, name in ((ctl, "ctl"), (config, "config")):
+for group, name in ((ctl, "ctl"), (config, "config"), (journal, "journal")):
     app.add_typer(group, name=name)
 
 
