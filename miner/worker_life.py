@@ -159,7 +159,8 @@ class Life:
             return await flight.answer
         except ChannelError as error:
             self.flights.end(flight.number)
-            self._channel = None  # at once: the next try must not come here before the end is read
+            # At once: the next try must not come here before the end of the channel is read.
+            self.leaving = self.leaving or CRASH
             self._changed()
             raise WorkerLost(f"worker {self._name} was gone before it had the job") from error
         except asyncio.CancelledError:
@@ -314,7 +315,7 @@ class Life:
 
     def _leave_when_idle(self) -> None:
         if self.leaving is not None and not self.flights:
-            raise LifeOver(self.leaving, "replaced between jobs")
+            raise LifeOver(self.leaving, "between jobs" if self.leaving in PLANNED else "")
 
 
 def _as_life_over(error: BaseException) -> LifeOver:

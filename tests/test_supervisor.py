@@ -63,6 +63,21 @@ async def test_killing_under_load_loses_nothing(tmp_path: Path) -> None:
         assert made.executor.health().workers[0].restarts >= 3
 
 
+async def test_the_dead_get_one_job_at_most(tmp_path: Path) -> None:
+    """A worker that died a moment ago, unnoticed so far, does not use up the tries of a job."""
+    async with workers("Quick", tmp_path) as made:
+        pid = made.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        while alive(pid):  # without giving the event loop a chance to hear of it
+            pass
+        with pytest.raises(WorkerLost):
+            await made.make("a cube")
+
+        assert made.executor.capacity == 0
+        assert await made.make("a cube") == b"a cube 0"
+
+
 async def test_a_fault_in_native_code_is_a_crash(tmp_path: Path) -> None:
     """The daemon survives it, and says which signal it was."""
     async with workers("Crashing", tmp_path) as made:
