@@ -70,7 +70,8 @@ def _release(folder: Path) -> str | None:
 
 def _make(folder: Path, requirements: list[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", *requirements]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pip += ["--disable-pip-version-check", *requirements]
     for command in ([sys.executable, "-m", "venv", folder], pip):
         try:
             done = subprocess.run(
