@@ -124,7 +124,7 @@ def _write(connection: sqlite3.Connection, lines: IO[str], now: float) -> Counts
         if table in ("jobs", "events"):
             sql = sql.replace("ORDER BY 1", "ORDER BY sequence")  # arrival is part of the record
         for row in connection.execute(sql):
-            put({"kind": kind} | {name: _encoded(row[name]) for name in columns})
+            put({"kind": kind, "row": {name: _encoded(row[name]) for name in columns}})
             counts[table] += 1
     put({"kind": "end", "counts": counts, "crc32": digest})
     return counts
@@ -191,10 +191,10 @@ def _read_in(
         line = _parsed(text, source, number)
         if line["kind"] in ("header", "end"):
             continue
-        table = _table(line.pop("kind"), source, number)
-        row = {name: _decoded(value, source, number) for name, value in line.items()}
-        if set(row) != set(columns[table]) - {"sequence"}:
+        table, fields = _table(line["kind"], source, number), line.get("row")
+        if not isinstance(fields, dict) or set(fields) != set(columns[table]) - {"sequence"}:
             raise JournalError(f"{source}, line {number}: its fields are not those of {table}")
+        row = {name: _decoded(value, source, number) for name, value in fields.items()}
         # Two equal events may be two; only what was there before counts as there already.
         limit = f" AND sequence <= {last_event}" if table == "events" else ""
         if _known(connection, table, row, source, limit):

@@ -91,9 +91,9 @@ class Writer:
         commits, operations, lost, commit_seconds: see ``JournalStats``.
     """
 
-    def __init__(self, open_: Callable[[], Opened], linger_seconds: float = LINGER_SECONDS) -> None:
+    def __init__(self, open_: Callable[[], Opened], max_kept: int = MAX_KEPT) -> None:
         self._open = open_
-        self._linger_seconds = linger_seconds
+        self._max_kept = max_kept
         self._inbox: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -198,7 +198,7 @@ class Writer:
             batch.append(operation)
             awaited = awaited or operation.future is not None
             if until is None:
-                until = time.monotonic() + self._linger_seconds
+                until = time.monotonic() + LINGER_SECONDS
         return batch, False
 
     def _commit(self, store: Store, batch: list[Operation]) -> None:
@@ -217,7 +217,7 @@ class Writer:
             store.totals = before
             with contextlib.suppress(sqlite3.Error):  # it may have rolled back by itself
                 store.connection.execute("ROLLBACK")
-            self._refused(batch, error)
+            self._refused(store, batch, error)
             return
         self.commit_seconds = time.monotonic() - started
         self.commits += 1
@@ -258,11 +258,18 @@ class Writer:
         self.lost += operation.kept
         return _unavailable(error)
 
-    def _refused(self, batch: list[Operation], error: sqlite3.Error) -> None:
+    def _refused(self, store: Store, batch: list[Operation], error: sqlite3.Error) -> None:
+        """After a roll-back: what reads is done without the rest, what writes is kept or fails."""
         if self.failed is None:
             log.error("the journal cannot be written: %s", error)
         self.failed = str(error)
-        self._resolve([(o.future, None, _unavailable(error)) for o in batch if o.future])
+        self._resolve(
+            [
+                (o.future, None, _unavailable(error)) if o.writes else self._read(store, o)
+                for o in batch
+                if o.future is not None
+            ]
+        )
         kept = [operation for operation in batch if operation.kept]
         for operation in kept:
             operation.future = None
@@ -270,7 +277,7 @@ class Writer:
 
     def _bounded(self, kept: list[Operation]) -> list[Operation]:
         """Without the oldest that nobody awaited, where there are too many."""
-        excess = len(kept) - MAX_KEPT
+        excess = len(kept) - self._max_kept
         if excess <= 0:
             return kept
         dropped = [operation for operation in kept if not operation.awaited][:excess]
