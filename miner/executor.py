@@ -1,6 +1,6 @@
 """What the queue knows of those who do the work: a few methods, and nothing of how.
 
-Implemented by ``local_executor.py`` with worker processes of this host.
+Implemented by ``workers/local_executor.py`` with worker processes of this host.
 """
 
 from __future__ import annotations

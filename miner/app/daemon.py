@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -30,7 +31,6 @@ from miner.app.signals import handled
 from miner.errors import MinerError
 from miner.job_queue import JobQueue
 from miner.journal import Journal
-from miner.local_executor import ENGINE, LocalExecutor
 from miner.metrics import Metrics
 from miner.network.api import api_application
 from miner.network.axon import Axon
@@ -39,6 +39,7 @@ from miner.network.health import health_application
 from miner.network.intake import ValidatorIntake
 from miner.network.server import Handler, serve
 from miner.settings import DaemonSettings, ListenLimits, Loaded
+from miner.workers.local_executor import ENGINE, LocalExecutor
 
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
 """Of the server that only shows pages."""
@@ -138,6 +139,9 @@ class Daemon:
             async with contextlib.AsyncExitStack() as doors:
                 await self._open_doors(doors, nonces)
                 parts.open = True
+                # What is here now stays: the collector need not walk it again and again.
+                gc.collect()
+                gc.freeze()
                 seconds = round(time.monotonic() - parts.started_at, 2)
                 log.info("ready", seconds=seconds, resumed=resumed, **parts.addresses)
                 await self._stop_asked.wait()

@@ -10,11 +10,11 @@ from miner.admission.gate import Gate
 from miner.admission.peers import PeersSnapshot, PeersSource
 from miner.job_queue import JobQueue
 from miner.journal import Journal
-from miner.local_executor import LocalExecutor
 from miner.metrics import Metrics
 from miner.network.intake import ValidatorIntake
 from miner.settings import QueueSettings, Settings
 from miner.version import VERSION
+from miner.workers.local_executor import LocalExecutor
 
 GENERATOR = "triposr"
 

@@ -217,6 +217,6 @@ def resident_bytes(running: Running) -> int:
 def is_python(pid: int) -> bool:
     """Whether a worker still runs under that number."""
     try:
-        return b"miner.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"miner.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False

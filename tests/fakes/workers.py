@@ -13,8 +13,8 @@ from typing import Any
 
 from miner.executor import WorkerHealth
 from miner.job import Job, JobSpec, new_job_id
-from miner.local_executor import LocalExecutor
 from miner.settings import WorkerSettings, load_settings
+from miner.workers.local_executor import LocalExecutor
 
 PATIENCE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 0.05

@@ -15,8 +15,8 @@ from miner.errors import StartupError
 from miner.executor import OnProgress, WorkerHealth, WorkerState
 from miner.job import Asset, Job
 from miner.settings import WorkerSettings
-from miner.worker_life import PLANNED, RELOAD, START, Life, LifeOver, Readiness, Tools
-from miner.worker_process import WorkerProcess
+from miner.workers.life import PLANNED, RELOAD, START, Life, LifeOver, Readiness, Tools
+from miner.workers.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 

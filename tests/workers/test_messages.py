@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miner import errors
-from miner.channel import Message, pack, unpack_head
 from miner.errors import ChannelError, JobFailed, MinerError, StageError, StartupError
 from miner.job import MAX_SEED, Asset, JobSpec
-from miner.worker_messages import (
+from miner.workers.channel import Message, pack, unpack_head
+from miner.workers.messages import (
     ERROR,
     FAILED,
     done_message,

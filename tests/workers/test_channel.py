@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner.channel import (
+from miner.errors import ChannelError
+from miner.workers.channel import (
     MAX_HEAD_BYTES,
     MAX_PAYLOAD_BYTES,
     AsyncChannel,
@@ -21,7 +22,6 @@ from miner.channel import (
     Message,
     pack,
 )
-from miner.errors import ChannelError
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),

@@ -14,18 +14,18 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from miner.changes import Changes
 from miner.errors import Draining, StartupError
 from miner.executor import ExecutorHealth, OnProgress
 from miner.job import Asset, Job
 from miner.settings import Settings, WorkerSettings, worker_environment
-from miner.supervisor import Supervisor
-from miner.worker_life import Tools, WorkerMetrics
-from miner.worker_process import WorkerProcess
+from miner.workers.changes import Changes
+from miner.workers.life import Tools, WorkerMetrics
+from miner.workers.process import WorkerProcess
+from miner.workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-ENGINE = "miner.engine:PipelineEngine"
+ENGINE = "miner.workers.engine:PipelineEngine"
 
 
 class LocalExecutor:

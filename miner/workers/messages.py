@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from miner.channel import Message
 from miner.errors import ChannelError, JobFailed, MinerError, StageError, StartupError
 from miner.job import Asset, JobSpec
+from miner.workers.channel import Message
 
 CONFIGURE, JOB, CANCEL = "configure", "job", "cancel"
 READY, FAILED, ALIVE, PROGRESS = "ready", "failed", "alive", "progress"

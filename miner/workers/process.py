@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 
-from miner.channel import AsyncChannel
+from miner.workers.channel import AsyncChannel
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class WorkerProcess:
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
             # -P: the folder we happen to be in holds no modules for the worker.
-            command = [sys.executable, "-P", "-m", "miner.worker"]
+            command = [sys.executable, "-P", "-m", "miner.workers.worker"]
             command += ["--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
             process = await asyncio.create_subprocess_exec(
                 *command,

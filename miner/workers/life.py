@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from miner.changes import Changes
-from miner.channel import AsyncChannel, Message
 from miner.errors import ChannelError, StartupError, WorkerLost
 from miner.executor import OnProgress, WorkerHealth
-from miner.flights import Flight, Flights
 from miner.job import Asset, Job
 from miner.settings import WorkerSettings
-from miner.worker_messages import (
+from miner.workers.changes import Changes
+from miner.workers.channel import AsyncChannel, Message
+from miner.workers.flights import Flight, Flights
+from miner.workers.messages import (
     ALIVE,
     BROKEN,
     CANCEL,
@@ -36,7 +36,7 @@ from miner.worker_messages import (
     read_error,
     read_startup_error,
 )
-from miner.worker_process import WorkerProcess
+from miner.workers.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 

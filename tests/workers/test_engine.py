@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from miner import encoder
-from miner.engine import PipelineEngine
 from miner.errors import BadImage, ConfigError
 from miner.job import Job, JobSpec, new_job_id
-from miner.local_executor import LocalExecutor
 from miner.settings import WorkerSettings, load_settings
+from miner.workers.engine import PipelineEngine
+from miner.workers.local_executor import LocalExecutor
 from tests.fakes.workers import Metrics, Time, job
 
 

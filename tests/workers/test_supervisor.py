@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from miner.errors import JobError, StartupError, WarmupError, WeightsError, WorkerLost
 from miner.settings import WorkerSettings, worker_environment
-from miner.supervisor import backoff_seconds
+from miner.workers.supervisor import backoff_seconds
 from tests.fakes.workers import Workers, alive, build, until, workers
 
 ROOT = Path(__file__).parent.parent

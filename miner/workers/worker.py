@@ -1,6 +1,6 @@
 """The worker process: owns one device, does one job after the other, and answers on its channel.
 
-    python -m miner.worker --fd 7 --parent 1234 --engine miner.engine:PipelineEngine
+    python -m miner.workers.worker --fd 7 --parent 1234 --engine miner.workers.engine:PipelineEngine
 
 Four threads: the main one does the device's half of jobs, one encodes, one listens, one gives signs
 of life. A job's second half runs while the next one is on the device already. The process ends when
@@ -28,7 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from miner.channel import BlockingChannel, Message
 from miner.errors import (
     ChannelError,
     DeviceError,
@@ -42,7 +41,8 @@ from miner.errors import (
 )
 from miner.job import JobSpec
 from miner.pipeline.cancel import CancelFlag
-from miner.worker_messages import (
+from miner.workers.channel import BlockingChannel, Message
+from miner.workers.messages import (
     ALIVE,
     BROKEN,
     CANCEL,
@@ -59,7 +59,9 @@ from miner.worker_messages import (
 )
 
 if TYPE_CHECKING:
-    from miner.engine import Engine  # which one it is, and what that imports, the daemon says
+    from miner.workers.engine import (
+        Engine,  # which one it is, and what that imports, the daemon says
+    )
 
 EXIT_DONE, EXIT_SOFTWARE = 0, 70
 _PR_SET_PDEATHSIG = 1
@@ -213,7 +215,7 @@ class Worker:
 
 
 def find_engine(name: str) -> Callable[[], Engine[Any]]:
-    """The class of a name like ``miner.engine:PipelineEngine``.
+    """The class of a name like ``miner.workers.engine:PipelineEngine``.
 
     Raises:
         StartupError: there is none.
@@ -296,7 +298,9 @@ def _leave(code: int) -> None:
 
 def main() -> None:
     """Runs a worker on the channel it was given."""
-    parser = argparse.ArgumentParser(prog="miner.worker", description="Started by the daemon.")
+    parser = argparse.ArgumentParser(
+        prog="miner.workers.worker", description="Started by the daemon."
+    )
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--engine", required=True)

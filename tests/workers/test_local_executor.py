@@ -194,7 +194,7 @@ def test_the_environment_of_a_worker() -> None:
 
     child = worker_environment("1", ours)
 
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     assert child == {
         "HOME": "/h",
         "PYTHONPATH": f"{root}:/p",
