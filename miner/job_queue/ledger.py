@@ -63,14 +63,17 @@ class Ledger:
         self.members[member.job.id] = member
         self.emptied.clear()
 
+    def expect(self) -> None:
+        """A job is about to be accepted, and takes its place from now on."""
+        self.entering += 1
+        self.emptied.clear()
+
     async def accept(self, member: Member, deadline_at: float) -> None:
-        """Writes a job down and enters it; ``deadline_at`` in unix seconds.
+        """Writes down an expected job and enters it; ``deadline_at`` in unix seconds.
 
         Raises:
             KnownTask, JournalUnavailable: it is not accepted.
         """
-        self.entering += 1
-        self.emptied.clear()
         try:
             await self._journal.accept(member.job, deadline_at)
             self.enter(member)

@@ -177,6 +177,7 @@ class JobQueue:
         return self.settings.max_depth + max(0, self._executor.capacity - self._dispatcher.handed)
 
     async def _enter(self, member: Member) -> None:
+        self._board.ledger.expect()
         task = self._board.ledger.keep(self._accept(member))
         try:
             await asyncio.wait({task})  # being cancelled here does not cancel the task
