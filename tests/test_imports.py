@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"pipeline", "job_queue"},
     {"workers", "admission"},
     {"network"},
-    {"app"},
+    {"app", "validator"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,1 @@
+"""A validator to test a pulling miner against: the subnet's rules, without its models and chain."""
