@@ -182,13 +182,13 @@ def test_a_value_knows_where_it_was_set(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text("[axon]\nport = 1\nhost = 'h'\n[surface]\ncount = 8000\n")
     environ = {"MINER_AXON__PORT": "2", "MINER_CONFIG": str(path)}
-    loaded = load({"chain": "static:x"}, environ)
+    loaded = load({"chain": {"network": "static:x"}}, environ)
 
     assert loaded.settings.daemon.axon.port == 2
     assert loaded.settings.preset.surface.count == 8000
     assert loaded.origin("axon", "port") == "environment"
     assert loaded.origin("axon", "host") == str(path)
-    assert loaded.origin("chain") == "command line"
+    assert loaded.origin("chain", "network") == "command line"
     assert loaded.origin("api", "port") == "default"
 
 

@@ -6,6 +6,7 @@ running without a chain. Stake is in the subnet's units (alpha).
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import tomllib
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ from miner.admission.signature import is_address
 from miner.errors import ConfigError
 
 MAX_UID = 65_535
+MAX_PORT = 65_535
+MAX_PORT_DIGITS = 5
 FIELDS = ("hotkey", "uid", "stake", "validator_permit")
+OPTIONAL_FIELDS = ("axon", "owner")
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,16 @@ class Peer:
         uid: its place in the subnet, 0 to ``MAX_UID``.
         stake: alpha, finite and not negative.
         validator_permit: whether it may act as a validator.
+        axon: "ip:port" or "[ipv6]:port" where it serves; None where it does not.
+        owner: whether it is the subnet's own hotkey.
     """
 
     hotkey: str
     uid: int
     stake: float
     validator_permit: bool
+    axon: str | None = None
+    owner: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,18 @@ class PeersSnapshot:
     def age_seconds(self, now: float) -> float:
         """Seconds since it was true; 0 where it does not age."""
         return 0.0 if self.taken_at is None else max(0.0, now - self.taken_at)
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether ``text`` is "ipv4:port" or "[ipv6]:port", with a port from 1 to 65535."""
+    host, colon, port = text.rpartition(":")
+    in_brackets = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if in_brackets else host)
+    except ValueError:
+        return False
+    digits = colon and port.isascii() and port.isdigit() and len(port) <= MAX_PORT_DIGITS
+    return bool(digits and 0 < int(port) <= MAX_PORT) and (address.version == 6) == in_brackets
 
 
 class PeersSource:
@@ -108,13 +128,21 @@ def read_static_peers(path: Path) -> PeersSnapshot:
 def _peer(entry: Any, before: list[Peer]) -> Peer:
     if not isinstance(entry, dict):
         raise ValueError("is not a table")
+    known = (*FIELDS, *OPTIONAL_FIELDS)
     for key in entry:
-        if key not in FIELDS:
-            raise ValueError(f"{key}: unknown key; known are {', '.join(FIELDS)}")
+        if key not in known:
+            raise ValueError(f"{key}: unknown key; known are {', '.join(known)}")
     for key in FIELDS:
         if key not in entry:
             raise ValueError(f"{key}: is missing")
-    peer = Peer(_hotkey(entry), _uid(entry), _stake(entry), _permit(entry))
+    peer = Peer(
+        _hotkey(entry),
+        _uid(entry),
+        _stake(entry),
+        _flag(entry, "validator_permit"),
+        _axon(entry),
+        _flag(entry, "owner"),
+    )
     if any(peer.hotkey == other.hotkey for other in before):
         raise ValueError(f"hotkey: {peer.hotkey} is there twice")
     if any(peer.uid == other.uid for other in before):
@@ -144,8 +172,17 @@ def _stake(entry: Mapping[str, Any]) -> float:
     return float(value)
 
 
-def _permit(entry: Mapping[str, Any]) -> bool:
-    value = entry["validator_permit"]
+def _flag(entry: Mapping[str, Any], key: str) -> bool:
+    value = entry.get(key, False)
     if not isinstance(value, bool):
-        raise ValueError(f"validator_permit: {value!r} is neither true nor false")
+        raise ValueError(f"{key}: {value!r} is neither true nor false")
+    return value
+
+
+def _axon(entry: Mapping[str, Any]) -> str | None:
+    value = entry.get("axon")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not is_endpoint(value):
+        raise ValueError(f'axon: {value!r} is not an "ip:port"')
     return value

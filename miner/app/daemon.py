@@ -111,7 +111,7 @@ class Daemon:
         parts = self._parts
         assert parts is not None
         new = self._reread().settings
-        snapshot = preflight.initial_peers(new.daemon.chain)
+        snapshot = preflight.initial_peers(new.daemon.chain.network)
         changes = compare(parts.settings, new)
         parts.settings = live_part(parts.settings, new)
         parts.peers_source.replace(snapshot)
@@ -155,7 +155,7 @@ class Daemon:
         """Everything that needs no loading, and the pages that show how loading goes."""
         settings, metrics = self._first, Metrics()
         daemon = settings.daemon
-        source = PeersSource(preflight.initial_peers(daemon.chain))
+        source = PeersSource(preflight.initial_peers(daemon.chain.network))
         self._keypair = keypair = _load_keypair(daemon)
         journal = await stack.enter_async_context(
             await Journal.open(daemon.state_dir, daemon.journal)
@@ -176,7 +176,7 @@ class Daemon:
         parts = self._parts
         assert parts is not None
         daemon = parts.settings.daemon
-        if self._keypair is not None:
+        if self._keypair is not None and "axon" in daemon.intakes:
             parts.gate = Gate(
                 self._keypair.ss58_address, daemon.admission, parts.peers_source, nonces
             )
@@ -184,7 +184,7 @@ class Daemon:
             handlers = parts.intake.handlers()
             axon = Axon(self._keypair, parts.gate, handlers, parts.metrics, daemon.axon).handle
             await self._open(doors, axon, "axon", daemon.axon.host, daemon.axon.port, daemon.axon)
-        if daemon.api.enabled:
+        if "http" in daemon.intakes:
             ports = {"api": daemon.api.port}
             if daemon.api.competition_port:
                 ports["competition"] = daemon.api.competition_port
@@ -239,7 +239,7 @@ class Daemon:
 
 
 def _load_keypair(daemon: DaemonSettings) -> Signer | None:
-    if not daemon.axon.enabled:
+    if not daemon.signs:
         return None
     assert daemon.wallet.hotkey_file is not None, "the preflight demands it"
     return load_hotkey(daemon.wallet.hotkey_file)

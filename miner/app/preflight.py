@@ -12,8 +12,8 @@ from pathlib import Path
 from miner.admission.peers import PeersSnapshot, read_static_peers
 from miner.errors import ConfigError
 from miner.settings import DaemonSettings
+from miner.settings.subnet import STATIC
 
-STATIC = "static:"
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """A journal that cannot grow loses promises; results of an hour take some hundred MiB."""
 
@@ -22,16 +22,16 @@ def check(settings: DaemonSettings) -> None:
     """Does nothing where the daemon can start.
 
     Raises:
-        ConfigError: nothing is switched on, a hotkey is needed and missing, ``chain`` is not
+        ConfigError: a hotkey is needed and missing, ``chain`` is not
             understood, or the disk is full.
     """
-    if not (settings.axon.enabled or settings.api.enabled):
-        raise ConfigError("axon.enabled, api.enabled: both are off, nobody could ask for anything")
-    if settings.axon.enabled and settings.wallet.hotkey_file is None:
+    if settings.signs and settings.wallet.hotkey_file is None:
         raise ConfigError(
             "wallet.hotkey_file: is not set, and validators sign for a hotkey; name the key file, "
-            "or set axon.enabled = false to serve the HTTP API alone"
+            'or set intakes = ["http"] to serve the HTTP API alone'
         )
+    if "gateway" in settings.intakes and not settings.gateway.urls:
+        raise ConfigError("gateway.urls: names no gateway to ask; intakes has \"gateway\"")
     _check_disk(settings.state_dir)
 
 
@@ -45,17 +45,15 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def initial_peers(chain: str) -> PeersSnapshot:
-    """The peers to begin with.
+def initial_peers(network: str) -> PeersSnapshot:
+    """The peers to begin with: those of a file, or none.
 
     Raises:
-        ConfigError: ``chain`` is not understood, or its file is not right.
+        ConfigError: the file is not right.
     """
-    if not chain:
+    if not network.startswith(STATIC):
         return PeersSnapshot.of()
-    if not chain.startswith(STATIC):
-        raise ConfigError(f"chain: {chain!r} is not known; use static:FILE")
-    return read_static_peers(Path(chain.removeprefix(STATIC)))
+    return read_static_peers(Path(network.removeprefix(STATIC)))
 
 
 def _check_disk(folder: Path) -> None:

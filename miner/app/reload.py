@@ -11,7 +11,7 @@ from typing import Any
 
 from miner.settings import Settings
 
-LIVE = ("daemon.admission.", "daemon.queue.", "daemon.log.", "daemon.chain")
+LIVE = ("daemon.admission.", "daemon.queue.", "daemon.log.", "daemon.chain.network")
 BUILT_IN = tuple(
     f"daemon.admission.{key}"
     for key in (

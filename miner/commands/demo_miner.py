@@ -63,7 +63,7 @@ def write_settings(folder: Path, validators: Sequence[tuple[Signer, float]]) -> 
     quoted = {name: json.dumps(str(folder / name)) for name in ("hotkey", "state")}
     chain = json.dumps(f"static:{folder / 'peers.toml'}")
     settings = (
-        f"chain = {chain}\nstate_dir = {quoted['state']}\n\n"
+        f"state_dir = {quoted['state']}\n\n[chain]\nnetwork = {chain}\n\n"
         f"[wallet]\nhotkey_file = {quoted['hotkey']}\n\n"
         '[axon]\nhost = "127.0.0.1"\nport = 0\n\n[api]\nport = 0\n\n[metrics]\nport = 0\n'
     )

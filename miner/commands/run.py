@@ -19,7 +19,7 @@ def run(
     preset: Annotated[str | None, typer.Option(help="Models to use; see config/presets.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     chain: Annotated[
-        str | None, typer.Option(help="Where peers come from: static:FILE, a TOML file.")
+        str | None, typer.Option(help="Network, ws:// URL, or static:FILE with peers.")
     ] = None,
     state_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Journal, lock and control socket.")
@@ -39,7 +39,7 @@ def run(
     flags: Mapping[str, Any] = {
         "preset": preset,
         "device": device,
-        "chain": chain,
+        "chain": {"network": chain},
         "state_dir": str(state_dir) if state_dir else None,
         "wallet": {"hotkey_file": str(hotkey_file) if hotkey_file else None},
         "axon": {"port": axon_port},

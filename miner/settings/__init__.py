@@ -10,9 +10,9 @@ from miner.settings.daemon import (
     LogSettings,
     MetricsSettings,
     QueueSettings,
-    WalletSettings,
     WorkerSettings,
 )
+from miner.settings.gateway import GatewaySettings
 from miner.settings.loader import (
     PACKAGE_DIR,
     Loaded,
@@ -37,6 +37,7 @@ from miner.settings.preset import (
 )
 from miner.settings.section import Section
 from miner.settings.sources import read_toml
+from miner.settings.subnet import ChainSettings, WalletSettings
 
 __all__ = [
     "FEW_STEP_PIPELINE",
@@ -47,7 +48,9 @@ __all__ = [
     "ApiSettings",
     "AxonSettings",
     "BackgroundSettings",
+    "ChainSettings",
     "DaemonSettings",
+    "GatewaySettings",
     "JournalSettings",
     "ListenLimits",
     "Loaded",

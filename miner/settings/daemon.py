@@ -6,27 +6,27 @@ ships explains every key for operators; this one fixes types, bounds and default
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from miner.settings.gateway import GatewaySettings
 from miner.settings.section import Section
+from miner.settings.subnet import ChainSettings, WalletSettings
 
 MIB = 1024 * 1024
+
+DETECT = "detect"
+"""In place of an address: find it out."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
-
-class WalletSettings(Section):
-    """Who this miner is. Only the hotkey: the coldkey is never read.
-
-    Attributes:
-        hotkey_file: the standard key file of the hotkey, not encrypted.
-    """
-
-    hotkey_file: Path | None = None
+Intake = Literal["axon", "pull", "gateway", "http"]
+"""A way by which work comes: validators call us ("axon"), we ask validators ("pull"), we ask the
+subnet's gateways ("gateway"), or the operator's own programs use the HTTP API ("http")."""
 
 
 class ListenLimits(Section):
@@ -49,25 +49,47 @@ class ListenLimits(Section):
 
 
 class AxonSettings(ListenLimits):
-    """The server that validators call. Port 0 takes any free one."""
+    """The server that validators call. Port 0 takes any free one.
 
-    enabled: bool = True
+    Attributes:
+        external_ip: the address under which validators reach it, to be published on the chain;
+            "detect" asks public services for it; empty publishes nothing.
+        external_port: the port under which they do; 0 is the one it listens on.
+        publish: "auto" writes that address to the chain whenever another is found there, "never"
+            leaves that to the operator.
+        serve_prometheus: whether the address of the metrics is published as well.
+    """
+
     host: str = "0.0.0.0"  # noqa: S104 - validators come from outside
     port: Port = 8091
+    external_ip: str = ""
+    external_port: Port = 0
+    publish: Literal["auto", "never"] = "auto"
+    serve_prometheus: bool = False
+
+    @field_validator("external_ip")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value not in ("", DETECT):
+            ipaddress.ip_address(value)
+        return value
 
 
 class ApiSettings(ListenLimits):
     """The HTTP API for the operator's own programs, and the metrics.
 
     Attributes:
-        competition_port: a second port with the same routes, where the subnet's competitions look
-            (10006); 0 leaves it closed.
+        competition: "2025" opens a port of its own for the subnet's competition of 2025: a picture
+            and a seed in, one PLY in its frame out, one at a time.
+        competition_host, competition_port: where; the subnet's judges call port 10006 from
+            outside. Port 0 takes any free one.
     """
 
-    enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 8093
-    competition_port: Port = 0
+    competition: Literal["off", "2025"] = "off"
+    competition_host: str = "0.0.0.0"  # noqa: S104 - the judges come from outside
+    competition_port: Port = 10006
     max_connections: int = Field(default=256, ge=1, le=65_536)
 
 
@@ -194,18 +216,25 @@ class DaemonSettings(Section):
     """Everything ``miner run`` needs beside the preset.
 
     Attributes:
+        intakes: the ways by which work comes; see ``Intake``.
         state_dir: the journal, its lock and the control socket live here.
-        chain: where peers come from: ``static:FILE`` is a TOML file of peers.
     """
 
+    intakes: Annotated[tuple[Intake, ...], Field(min_length=1)] = ("axon", "http")
     state_dir: Path
-    chain: str = ""
+    chain: ChainSettings = ChainSettings()
     wallet: WalletSettings = WalletSettings()
     axon: AxonSettings = AxonSettings()
     api: ApiSettings = ApiSettings()
+    gateway: GatewaySettings = GatewaySettings()
     metrics: MetricsSettings = MetricsSettings()
     admission: AdmissionSettings = AdmissionSettings()
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def signs(self) -> bool:
+        """Whether any intake needs the hotkey."""
+        return any(intake != "http" for intake in self.intakes)
