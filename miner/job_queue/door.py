@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from miner.errors import DeadlineTooShort, NotReady, QueueFull
 from miner.executor import Executor, ExecutorHealth
 from miner.job import Job
 from miner.job_queue.board import Board
+from miner.job_queue.generation import Order
 from miner.job_queue.service_time import ServiceTime, wait_seconds
 
 LAST_ARRIVAL = -(2**62)
@@ -58,6 +60,14 @@ class Door:
         """What a job has been taking; before the first, what the warm-up took."""
         return self._or_hint(self._service.typical(self._clock()))
 
+    def wait_seconds(self, priority: float) -> float | None:
+        """How long until a job like none here would begin; None while nothing is known."""
+        typical = self.typical_seconds()
+        if typical is None:
+            return None
+        order = (False, priority, -math.inf, LAST_ARRIVAL)
+        return self._until_begun(order, typical, self._executor.health())
+
     def _expected_seconds(self, job: Job, key: str, health: ExecutorHealth) -> float | None:
         """From now to its outcome; None while nothing is known."""
         now = self._clock()
@@ -69,11 +79,15 @@ class Door:
         if equal is not None and equal.started_at is not None:
             return max(0.0, cautious - (now - equal.started_at))
         order = equal.order(job) if equal else (False, job.priority, -job.deadline, LAST_ARRIVAL)
+        return self._until_begun(order, typical, health) + cautious
+
+    def _until_begun(self, order: Order, typical: float, health: ExecutorHealth) -> float:
+        now = self._clock()
         ahead = self._board.waiting.ahead_of(order) + self._board.ledger.entering
         running = self._board.running.values()
         elapsed = [now - g.started_at for g in running if g.started_at is not None]
         slots = sum(worker.state in ("ready", "busy") for worker in health.workers)
-        return wait_seconds(ahead, elapsed, max(1, slots), typical) + cautious
+        return wait_seconds(ahead, elapsed, max(1, slots), typical)
 
     def _or_hint(self, measured: float | None) -> float | None:
         return self._executor.service_seconds_hint if measured is None else measured

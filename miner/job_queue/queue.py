@@ -100,6 +100,23 @@ class JobQueue:
             raise
         return Ticket(job, member.told, lambda: self._board.leave(member))
 
+    def attach(self, job_id: str) -> Ticket | None:
+        """One more claim to a job that is here without its outcome, as after ``resume``.
+
+        None where there is no such job: the journal knows what became of it.
+        """
+        member = self._board.ledger.members.get(job_id)
+        if member is None:
+            return None
+        return Ticket(member.job, member.told, lambda: self._board.leave(member))
+
+    def wait_seconds(self, priority: float = 0.0) -> float | None:
+        """How long until one more job of this priority would begin, by what jobs have been taking.
+
+        None while nothing is known of that.
+        """
+        return self._door.wait_seconds(priority)
+
     def withdraw(self, job_id: str) -> bool:
         """Cancels a job, promised or not, waiting or running; False where there is none."""
         return self._board.withdraw(job_id)
