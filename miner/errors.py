@@ -10,6 +10,9 @@
         BindError       an address to listen on is taken or not ours
       ControlError      a running daemon could not be asked, or refused
       ChannelError      the process at the other end has gone, or sent nonsense
+      GatewayError      a gateway of the subnet did not do what we asked
+        GatewayUnavailable  unreachable, slow, busy or broken: the same call may succeed later
+        GatewayRefused  it will not do it, however often it is asked
       RequestError      the caller must change something and may then come back
         MalformedRequest  not HTTP, JSON or a synapse as the protocol wants it
         UnknownRoute    no synapse, job or page of that name
@@ -114,6 +117,33 @@ class ChannelError(MinerError):
     """The process at the other end of the channel has gone, or sent what is no message."""
 
     code = "channel"
+
+
+class GatewayError(MinerError):
+    """A gateway of the subnet did not do what we asked of it."""
+
+    code = "gateway"
+    status = 502
+
+
+class GatewayUnavailable(GatewayError):
+    """It could not be reached, was too slow or busy, or broke: the same call may succeed later.
+
+    Attributes:
+        retry_seconds: how long it wants not to be called, where it said so, else 0.
+    """
+
+    code = "gateway_unavailable"
+
+    def __init__(self, message: str, retry_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class GatewayRefused(GatewayError):
+    """It will not do it, however often it is asked."""
+
+    code = "gateway_refused"
 
 
 class RequestError(MinerError):
