@@ -37,6 +37,7 @@ class HandExecutor:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self.alive = True
+        self.obeys_at_once = True
         self.service_seconds_hint: float | None = None
         self.running: dict[str, tuple[Job, asyncio.Future[Asset], OnProgress | None]] = {}
         self.begun: list[Job] = []
@@ -78,7 +79,7 @@ class HandExecutor:
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
-        if job_id in self.running and not self.running[job_id][1].done():
+        if self.obeys_at_once and job_id in self.running and not self.running[job_id][1].done():
             self.fail(job_id, JobCancelled("withdrawn"))
 
     def health(self) -> ExecutorHealth:

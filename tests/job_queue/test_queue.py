@@ -10,6 +10,7 @@ from miner.errors import (
     BadImage,
     DeadlineTooShort,
     Draining,
+    JobCancelled,
     JournalUnavailable,
     KnownTask,
     NotReady,
@@ -319,12 +320,14 @@ async def test_withdrawing() -> None:
 async def test_nobody_joins_what_was_withdrawn() -> None:
     """An equal job that comes after a withdrawal has a generation of its own."""
     async with Bench() as bench:
+        bench.executor.obeys_at_once = False
         first = bench.job("same")
         await bench.queue.submit(first)
         await settle()
         bench.queue.withdraw(first.id)
         second = bench.job("same")
         ticket = await bench.queue.submit(second)
+        bench.executor.fail(first.id, JobCancelled("withdrawn"))
         await settle()
         bench.executor.succeed(second.id)
 
