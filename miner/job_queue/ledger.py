@@ -7,16 +7,17 @@ journal tries again by itself.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
+
 from miner.errors import DeadlineExceeded, JournalUnavailable
-from miner.job import Asset, Failure, Outcome
+from miner.job import Asset, Failure, Job, Outcome
 from miner.job_queue.contracts import Promises, QueueMetrics
 from miner.job_queue.generation import Member
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 LATE = Failure.of(DeadlineExceeded("it was not done by its deadline"))
 
@@ -124,7 +125,7 @@ class Ledger:
         try:
             await self._journal.finish(member.job.id, outcome)
         except JournalUnavailable as error:
-            log.error("job %s: its outcome is not in the journal yet: %s", member.job.id, error)
+            log.error("outcome_not_written_yet", job=member.job.id, reason=str(error))
         finally:
             del self.closing[member.job.id]
             _tell(member, outcome)
@@ -148,11 +149,28 @@ class Ledger:
         generator = outcome.generator if isinstance(outcome, Asset) else None
         seconds = self._clock() - member.accepted_at
         self._metrics.job_finished(member.job.intake, code, seconds, generator)
+        _say(member.job, outcome, code, seconds)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever started it has seen it, or has left
+
+
+def _say(job: Job, outcome: Outcome, code: str, seconds: float) -> None:
+    """The one line that every job gets in the log. No prompt: those are the validators'."""
+    about = {
+        "job": job.id,
+        "intake": job.intake,
+        "requester": job.requester,
+        "code": code,
+        "seconds": round(seconds, 3),
+    }
+    if isinstance(outcome, Failure):
+        log.warning("job_failed", **about, reason=outcome.message)
+    else:
+        made = {"gaussians": outcome.gaussians, "bytes": len(outcome.data)}
+        log.info("job_done", **about, generator=outcome.generator, **made)
 
 
 def _tell(member: Member, outcome: Outcome) -> None:
