@@ -1,4 +1,7 @@
-"""The test validator: the same as ``miner validator``, as a script and as a module."""
+"""The test validator: the same as ``miner validator``, as a script and as a module.
+
+With ``--serve`` as its first argument it is ``miner validator-serve``: miners pull from it.
+"""
 
 from __future__ import annotations
 
@@ -15,4 +18,6 @@ if sys.path and Path(sys.path[0]).resolve() == HERE:
 from miner.cli import main  # noqa: E402 - after the path is mended
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        sys.exit(main(["validator-serve", *sys.argv[2:]]))
     sys.exit(main(["validator", *sys.argv[1:]]))
