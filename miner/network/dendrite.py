@@ -12,6 +12,7 @@ import asyncio
 import io
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import uuid4
@@ -39,6 +40,9 @@ MAX_REPLY_BYTES = 512 * 1024 * 1024
 
 KEEPALIVE_SECONDS = 4.0
 """Less than the 5 s of the official axon, so that it is we who close an idle connection."""
+
+UNREACHABLE = "Service unavailable"
+"""How the status message begins where nobody answered: the request never left."""
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -114,6 +118,7 @@ class Dendrite:
         axon_hotkey: str,
         synapse: SynapseT,
         timeout: float = 12.0,  # noqa: ASYNC109 - the protocol's own word; told to the axon
+        on_date: Callable[[float], None] | None = None,
     ) -> SynapseT:
         """Sends a synapse and returns it as it came back, with the status on it.
 
@@ -128,6 +133,7 @@ class Dendrite:
             axon_hotkey: ss58 address of the one called, which the signature covers.
             synapse: left as it is.
             timeout: seconds for everything; also told to the axon.
+            on_date: called with the other side's clock, unix seconds, where its reply tells it.
 
         Raises:
             MalformedRequest: the synapse's own fields cannot be written as JSON.
@@ -136,7 +142,7 @@ class Dendrite:
         began = self._clock()
         try:
             async with asyncio.timeout(timeout):
-                reply = await self._exchange(address, sent)
+                reply = await self._exchange(address, sent, on_date)
         except TimeoutError:
             reply = _failed(sent, 408, f"Request timeout after {timeout} seconds")
         except _Unusable as error:
@@ -171,7 +177,9 @@ class Dendrite:
         )
         me.signature = "0x" + self._keypair.sign(message).hex()
 
-    async def _exchange(self, address: str, sent: SynapseT) -> SynapseT:
+    async def _exchange(
+        self, address: str, sent: SynapseT, on_date: Callable[[float], None] | None
+    ) -> SynapseT:
         assert self._session is not None, "to be entered first"
         self._sign(sent)  # the last thing before it leaves: the nonce is a time
         async with self._session.post(
@@ -181,6 +189,9 @@ class Dendrite:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None),  # the caller's limit holds for all of it
         ) as response:
+            date = _date(response.headers.get("Date"))
+            if date is not None and on_date is not None:
+                on_date(date)
             if not _is_json(response.content_type):
                 raise _Unusable(f"{response.status}, content type {response.content_type}")
             data = await self._read(response)
@@ -249,6 +260,14 @@ def _is_json(content_type: str) -> bool:
     return content_type == "application/json" or content_type.endswith("+json")
 
 
+def _date(header: str | None) -> float | None:
+    """Unix seconds of a Date header."""
+    try:
+        return None if header is None else parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _failed(sent: SynapseT, status: int, message: str) -> SynapseT:
     """What is returned where no reply could be had."""
     reply = sent.model_copy()
@@ -261,7 +280,7 @@ def _describe(error: Exception, address: str, name: str) -> tuple[int, str]:
     """Status and text for what went wrong on the way."""
     match error:
         case aiohttp.ClientConnectorError():
-            return 503, f"Service unavailable at {address}/{name}"
+            return 503, f"{UNREACHABLE} at {address}/{name}"
         case aiohttp.ServerDisconnectedError():
             return 503, f"Service disconnected: {error}"
         case aiohttp.ClientPayloadError():
