@@ -60,6 +60,8 @@ WITHOUT_TORCH = [
     "miner.workers.engine",
     "miner.workers.worker",
     "miner.workers.local_executor",
+    "miner.journal",
+    "miner.job_queue",
     "miner.admission.gate",
     "miner.network.intake",
     "miner.app.daemon",

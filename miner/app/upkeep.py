@@ -1,7 +1,7 @@
 """What a daemon does beside its work, again and again: readings for the metrics, and sweeping.
 
-Each loop runs until it is cancelled. What fails here fails the daemon: a journal that cannot be
-written must not go unnoticed.
+Each loop runs until it is cancelled. A disk that takes no writing does not end the daemon: what it
+cannot promise it refuses, readiness and the metrics say why, and the journal heals with the disk.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from miner.admission.peers import PeersSnapshot
+from miner.errors import JournalUnavailable
 from miner.executor import Executor
 from miner.gpu.telemetry import Telemetry
 from miner.job_queue import JobQueue
@@ -72,6 +73,9 @@ class Readings:
 async def sweep(journal: Journal) -> None:
     """Has the journal forget what has expired, again and again, until cancelled."""
     while True:
-        report = await journal.sweep()
-        log.debug("journal_swept", report=str(report))
+        try:
+            report = await journal.sweep()
+            log.debug("journal_swept", report=str(report))
+        except JournalUnavailable as error:  # the disk may have room again the next time
+            log.error("journal_not_swept", reason=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
