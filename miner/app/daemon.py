@@ -34,11 +34,12 @@ from miner.journal import Journal
 from miner.metrics import Metrics
 from miner.network.api import api_application
 from miner.network.axon import Axon
+from miner.network.competition import COMPETITION, competition_application
 from miner.network.control import serve_control
 from miner.network.health import health_application
 from miner.network.intake import ValidatorIntake
 from miner.network.server import Handler, serve
-from miner.settings import DaemonSettings, ListenLimits, Loaded
+from miner.settings import ApiSettings, DaemonSettings, ListenLimits, Loaded
 from miner.workers.local_executor import ENGINE, LocalExecutor
 
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
@@ -185,12 +186,17 @@ class Daemon:
             axon = Axon(self._keypair, parts.gate, handlers, parts.metrics, daemon.axon).handle
             await self._open(doors, axon, "axon", daemon.axon.host, daemon.axon.port, daemon.axon)
         if "http" in daemon.intakes:
-            ports = {"api": daemon.api.port}
-            if daemon.api.competition_port:
-                ports["competition"] = daemon.api.competition_port
-            for name, port in ports.items():
-                pages = api_application(parts, name, daemon.api)
-                await self._open(doors, pages, name, daemon.api.host, port, daemon.api)
+            await self._open_api(doors, parts, daemon.api)
+
+    async def _open_api(
+        self, doors: contextlib.AsyncExitStack, parts: Parts, api: ApiSettings
+    ) -> None:
+        pages = api_application(parts, "api", api)
+        await self._open(doors, pages, "api", api.host, api.port, api)
+        if api.competition != "off":
+            pages = competition_application(parts, api)
+            host, port = api.competition_host, api.competition_port
+            await self._open(doors, pages, COMPETITION, host, port, api)
 
     async def _open(
         self,

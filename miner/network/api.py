@@ -1,8 +1,8 @@
 """The HTTP API for the operator's own programs: a form goes in, a splat comes out.
 
 It keeps the contract of the text-to-3D service that subnet miners call (``POST /generate/`` with a
-field ``prompt``, raw PLY back) and that of the subnet's competitions (a picture and a seed). Nobody
-signs here: it listens where only the operator's programs reach it, and behind it is the same queue.
+field ``prompt``, raw PLY back), and takes a picture as well. Nobody signs here: it listens where
+only the operator's programs reach it, and behind it is the same queue.
 
 ``network/openapi.py`` describes every page; a test holds the two together.
 """
@@ -93,7 +93,7 @@ class Api:
             ticket = await self._view.queue.submit(job)
             if later:
                 return _accepted(job.id, "queued")
-            asset = await _wait(ticket)
+            asset = await made(ticket)
             return await self._send(request, job.id, asset, own=True)
 
     async def _result(self, request: web.Request) -> web.StreamResponse:
@@ -119,7 +119,7 @@ class Api:
         job = self._job(Order(spec, timeout), "benchmark")
         begun = self._clock()
         with bound_job(job.id):
-            asset = await _wait(await self._view.queue.submit(job))
+            asset = await made(await self._view.queue.submit(job))
         report = {
             "id": job.id,
             "prompt": spec.prompt,
@@ -133,10 +133,7 @@ class Api:
         return json_reply(report)
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
-        """What both callers of old look for: the word, or a status that is not 200."""
-        if why_not_ready(self._view):
-            return json_reply({"status": "unhealthy"}, 503)
-        return json_reply({"status": "healthy"})
+        return healthy(self._view)
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         return json_reply(status(self._view, self._clock()))
@@ -166,8 +163,15 @@ class Api:
         return response
 
 
-async def _wait(ticket: TicketView) -> Asset:
-    """The job's asset.
+def healthy(view: DaemonView) -> web.Response:
+    """What the callers of old look for: the word, or a status that is not 200."""
+    if why_not_ready(view):
+        return json_reply({"status": "unhealthy"}, 503)
+    return json_reply({"status": "healthy"})
+
+
+async def made(ticket: TicketView) -> Asset:
+    """The job's asset; whoever stops waiting has left it.
 
     Raises:
         JobFailed: it has none.
