@@ -1,8 +1,8 @@
 """Hotkeys: reading and writing their files, signing, and checking the signatures of others.
 
-The only file that handles secret keys. Coldkeys, passwords and encrypted files are none of its
-business: a daemon has nobody to ask for a password, so a hotkey's file must be plain. Keys are
-sr25519, as all hotkeys are. No secret ever becomes part of an error, a ``repr`` or a log line.
+The only file that handles secret keys. Coldkeys are none of its business, and nobody is ever asked
+for a password: whoever loads an encrypted key brings it along. Keys are sr25519, as all hotkeys
+are. No secret ever becomes part of an error, a ``repr`` or a log line.
 """
 
 from __future__ import annotations
@@ -103,19 +103,26 @@ def _signature_bytes(signature: bytes | str) -> bytes | None:
     return signature if len(signature) == SIGNATURE_BYTES else None
 
 
-def load_hotkey(path: Path) -> Signer:
-    """The signing key in a standard, plain key file.
+def public_key(address: str) -> bytes:
+    """The 32 bytes that an ss58 address stands for; the address must be one."""
+    return bytes(bittensor_core.ss58_decode(address))
+
+
+def load_hotkey(path: Path, password: str | None = None) -> Signer:
+    """The signing key in a standard key file.
+
+    Args:
+        path: the file.
+        password: opens an encrypted one; not used for a plain one.
 
     Raises:
-        ConfigError: the file is missing, unreadable, encrypted, holds no secret, or is broken. One
-            line that names the file and never quotes it.
+        ConfigError: the file is missing, unreadable, holds no secret or is broken, or it is
+            encrypted and the password is missing or wrong. One line that names the file and never
+            quotes it.
     """
     data = _read(path)
     if bittensor_core.keyfile_data_is_encrypted(data):
-        raise ConfigError(
-            f"{path}: the hotkey is encrypted; a daemon has nobody to ask for the password,"
-            " give a plain one"
-        )
+        data = _decrypted(path, data, password)
     _check_fields(path, data)
     try:
         keypair = bittensor_core.deserialize_keypair_from_keyfile_data(data)
@@ -124,6 +131,23 @@ def load_hotkey(path: Path) -> Signer:
         # Not "from" the cause: its text may quote the secret.
         raise ConfigError(f"{path}: not a key file that can be read; is it damaged?") from None
     return _Hotkey(keypair)
+
+
+def _decrypted(path: Path, data: bytes, password: str | None) -> bytes:
+    if not password:
+        raise ConfigError(
+            f"{path}: the hotkey is encrypted, and no password is given; set wallet.password_file, "
+            "systemd's credential hotkey-password or MINER_HOTKEY_PASSWORD"
+        )
+    try:
+        return bytes(bittensor_core.decrypt_keyfile_data(data, password))
+    except bittensor_core.WrongPasswordError:
+        raise ConfigError(
+            f"{path}: the password does not open the hotkey, or it is damaged"
+        ) from None
+    except (ValueError, TypeError, bittensor_core.KeyfileError):
+        # Not "from" the cause: its text may quote the secret.
+        raise ConfigError(f"{path}: the encrypted hotkey cannot be read; damaged?") from None
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from miner import logs
 from miner.admission.gate import Gate
 from miner.admission.nonces import NonceTable
 from miner.admission.peers import PeersSource
-from miner.admission.signature import Signer, load_hotkey
+from miner.admission.signature import Signer
 from miner.app import preflight, upkeep
 from miner.app.parts import Parts
 from miner.app.reload import Changes, compare, live_part
@@ -39,7 +39,7 @@ from miner.network.control import serve_control
 from miner.network.health import health_application
 from miner.network.intake import ValidatorIntake
 from miner.network.server import Handler, serve
-from miner.settings import ApiSettings, DaemonSettings, ListenLimits, Loaded
+from miner.settings import ApiSettings, ListenLimits, Loaded
 from miner.workers.local_executor import ENGINE, LocalExecutor
 
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
@@ -115,7 +115,8 @@ class Daemon:
         snapshot = preflight.initial_peers(new.daemon.chain.network)
         changes = compare(parts.settings, new)
         parts.settings = live_part(parts.settings, new)
-        parts.peers_source.replace(snapshot)
+        if snapshot.taken_at is None:  # else they are the chain's, and stay
+            parts.peers_source.replace(snapshot)
         parts.queue.settings = new.daemon.queue
         if parts.gate is not None and parts.intake is not None:
             parts.gate.reconfigure(new.daemon.admission)
@@ -157,7 +158,7 @@ class Daemon:
         settings, metrics = self._first, Metrics()
         daemon = settings.daemon
         source = PeersSource(preflight.initial_peers(daemon.chain.network))
-        self._keypair = keypair = _load_keypair(daemon)
+        self._keypair = keypair = preflight.our_hotkey(daemon)
         journal = await stack.enter_async_context(
             await Journal.open(daemon.state_dir, daemon.journal)
         )
@@ -242,13 +243,6 @@ class Daemon:
             await self.reload()
         except MinerError as error:
             log.error("reload_refused", reason=str(error))
-
-
-def _load_keypair(daemon: DaemonSettings) -> Signer | None:
-    if not daemon.signs:
-        return None
-    assert daemon.wallet.hotkey_file is not None, "the preflight demands it"
-    return load_hotkey(daemon.wallet.hotkey_file)
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,13 +5,16 @@ A failure here is the operator's to mend and never restarted (exit status 78).
 
 from __future__ import annotations
 
+import math
 import resource
 import shutil
 from pathlib import Path
 
 from miner.admission.peers import PeersSnapshot, read_static_peers
+from miner.admission.signature import Signer
+from miner.admission.wallet import Surroundings, open_hotkey
 from miner.errors import ConfigError
-from miner.settings import DaemonSettings
+from miner.settings import DaemonSettings, credentials_folder, hotkey_password
 from miner.settings.subnet import STATIC
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -22,16 +25,10 @@ def check(settings: DaemonSettings) -> None:
     """Does nothing where the daemon can start.
 
     Raises:
-        ConfigError: a hotkey is needed and missing, ``chain`` is not
-            understood, or the disk is full.
+        ConfigError: an intake has nobody to ask, or the disk is full.
     """
-    if settings.signs and settings.wallet.hotkey_file is None:
-        raise ConfigError(
-            "wallet.hotkey_file: is not set, and validators sign for a hotkey; name the key file, "
-            'or set intakes = ["http"] to serve the HTTP API alone'
-        )
     if "gateway" in settings.intakes and not settings.gateway.urls:
-        raise ConfigError("gateway.urls: names no gateway to ask; intakes has \"gateway\"")
+        raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
     _check_disk(settings.state_dir)
 
 
@@ -45,14 +42,27 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def our_hotkey(settings: DaemonSettings) -> Signer | None:
+    """The key that signs for this miner; None where no intake needs one.
+
+    Raises:
+        ConfigError: it is needed, and none is named or it cannot be opened.
+    """
+    if not settings.signs:
+        return None
+    return open_hotkey(settings.wallet, Surroundings(credentials_folder(), hotkey_password()))
+
+
 def initial_peers(network: str) -> PeersSnapshot:
-    """The peers to begin with: those of a file, or none.
+    """The peers to begin with: those of a file, or none; of a chain, none and too old to be used.
 
     Raises:
         ConfigError: the file is not right.
     """
-    if not network.startswith(STATIC):
+    if not network:
         return PeersSnapshot.of()
+    if not network.startswith(STATIC):
+        return PeersSnapshot.of(taken_at=-math.inf)
     return read_static_peers(Path(network.removeprefix(STATIC)))
 
 

@@ -25,6 +25,10 @@ from miner.settings.sources import Layer, merge, read_environment, read_file, re
 
 PACKAGE_DIR = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "MINER_CONFIG"
+PASSWORD_VARIABLE = "MINER_HOTKEY_PASSWORD"  # noqa: S105 - the name of a variable
+"""No setting: what is secret is neither printed with the settings nor kept in them."""
+WITHHELD = ("NOTIFY_", "CREDENTIALS_", PASSWORD_VARIABLE)
+"""Beginnings of variables that are this process's own and no worker's."""
 PRESET_SECTIONS = ("text_to_image", "background", "reconstruct", "surface")
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -113,7 +117,7 @@ def load(
     path = config or _config_file(environ)
     layers = [
         Layer("command line", flags or {}),
-        read_environment(Options, environ, frozenset({CONFIG_VARIABLE})),
+        read_environment(Options, environ, frozenset({CONFIG_VARIABLE, PASSWORD_VARIABLE})),
         *([read_file(path)] if path else []),
     ]
     values: dict[str, Any] = {
@@ -171,6 +175,19 @@ def read_preset(name: str) -> Layer:
     return Layer(str(path), {"name": path.stem, **read_toml(path)})
 
 
+def hotkey_password(environ: Mapping[str, str] | None = None) -> str | None:
+    """The password of an encrypted hotkey, where a variable holds it."""
+    environ = os.environ if environ is None else environ
+    return environ.get(PASSWORD_VARIABLE) or None
+
+
+def credentials_folder(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Where systemd put this service's credentials, if it did."""
+    environ = os.environ if environ is None else environ
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder else None
+
+
 def let_idle_threads_sleep() -> None:
     """Threads that wait for others give up their core, unless the environment says otherwise.
 
@@ -186,7 +203,8 @@ def worker_environment(
 ) -> dict[str, str]:
     """The environment of a worker process; that of this process stays as it is.
 
-    The worker finds the same package as we did, whatever folder it starts in.
+    The worker finds the same package as we did, whatever folder it starts in. It signs nothing, so
+    the hotkey's password and systemd's credentials are kept from it.
 
     Args:
         gpu: index or UUID of the one CUDA device it may see, counted as ``nvidia-smi`` counts;
@@ -194,7 +212,7 @@ def worker_environment(
         environ: what it inherits; the process's own environment when not given.
     """
     inherited = os.environ if environ is None else environ
-    child = {key: value for key, value in inherited.items() if not key.startswith("NOTIFY_")}
+    child = {key: value for key, value in inherited.items() if not key.startswith(WITHHELD)}
     child["PYTHONPATH"] = os.pathsep.join(
         [str(PACKAGE_DIR.parent), *filter(None, [inherited.get("PYTHONPATH")])]
     )
