@@ -166,6 +166,19 @@ class Metrics:
         """So many connections are open."""
         self._http.open.labels(self._bound("server", server)).set(open)
 
+    # Gateways
+
+    def gateway_call(self, call: str, outcome: str) -> None:
+        """A gateway was asked for work, or what became of a task was brought to it.
+
+        Args:
+            call: "get_tasks" or "add_result".
+            outcome: "tasks" or "nothing"; "success" or "failure" of what was brought, "expired"
+                where nobody waited any more; else the error's code.
+        """
+        labels = self._bound("gateway_call", call), self._bound("gateway", outcome)
+        self._http.gateway.labels(*labels).inc()
+
     # Workers and devices
 
     def worker(self, health: WorkerReading) -> None:
@@ -308,6 +321,9 @@ class _HttpInstruments:
         )
         self.malformed = counter(
             "miner_malformed_requests", "Requests that were not good HTTP.", ["server", "kind"]
+        )
+        self.gateway = counter(
+            "miner_gateway_calls", "Calls to gateways, by what came of them.", ["call", "outcome"]
         )
         self.open = gauge("miner_open_connections", "Connections open.", ["server"])
 

@@ -1,0 +1,1 @@
+"""Work from the subnet's gateways: the client, the intake, and a gateway to test against."""

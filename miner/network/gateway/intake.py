@@ -1,0 +1,197 @@
+"""The intake that asks the subnet's gateways for work, and brings them what became of it.
+
+Each gateway has a loop of its own. Only what can begin soon is asked for: workers that are free,
+and a few tasks ahead. A task is in the journal before anything is done for it, and its result is
+brought until the gateway has it, does not want it, or nobody waits any more; a restart in between
+changes nothing. What cannot be done is said at once, with its reason, so that another worker gets
+the task. One event loop, one ``run``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from miner.errors import GatewayError, GatewayRefused, KnownTask, MinerError
+from miner.job import Failure, Job, new_job_id
+from miner.logs import bound_job
+from miner.network.gateway.assignments import Assignments
+from miner.network.gateway.carrier import Carrier
+from miner.network.gateway.contracts import Client, Executor, Instruments, Journal, Queue, Ticket
+from miner.network.gateway.messages import Assignment, GatewayTask, Offer, read_spec
+from miner.network.gateway.pace import CLOCKS, Backoff, Budget, Clocks
+from miner.settings.gateway import GatewaySettings
+
+INTAKE: Final = "gateway"
+BUSY_SECONDS: Final = 1.0
+"""Where there was work there is more: so long after an offer the gateway is asked again."""
+
+log = structlog.get_logger(__name__)
+
+
+class GatewayIntake:
+    """Work from gateways.
+
+    Args:
+        client: calls them; entered and left by ``run``.
+        queue: takes the jobs.
+        journal: knows what became of them, and keeps what we owe.
+        executor: says how much could begin at once.
+        metrics: told what happens.
+        settings: which gateways, and how often.
+        clocks: what time it is.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        queue: Queue,
+        journal: Journal,
+        executor: Executor,
+        metrics: Instruments,
+        settings: GatewaySettings,
+        clocks: Clocks = CLOCKS,
+    ) -> None:
+        self._client = client
+        self._queue = queue
+        self._executor = executor
+        self._metrics = metrics
+        self._settings = settings
+        self._clocks = clocks
+        self._budget = Budget(settings.calls_per_minute, clocks.monotonic)
+        self._open = Assignments(journal)
+        self._carrier = Carrier(client, journal, metrics, self._open, self._budget, clocks)
+        self._asked_for = 0
+        """Tasks that questions on their way may bring."""
+
+    async def run(self) -> None:
+        """Asks, and brings results, until cancelled. To be started after the queue's ``resume``.
+
+        Raises:
+            JournalUnavailable: what we owe cannot be read.
+        """
+        await self._open.load()
+        async with self._client, asyncio.TaskGroup() as group:
+            for assignment in self._open:
+                self._carrier.carry(group, assignment, self._queue.attach(assignment.job_id))
+            for url in self._settings.urls:
+                group.create_task(self._ask_again_and_again(group, url), name=f"ask {url}")
+
+    async def settle(self, limit_seconds: float) -> None:
+        """Returns when the results that exist are brought, or the limit is over.
+
+        For a daemon that stops: to be called when the queue is drained.
+        """
+        await self._carrier.settle(limit_seconds)
+
+    @property
+    def owed(self) -> int:
+        """Tasks that are ours and not over."""
+        return len(self._open)
+
+    # Asking
+
+    async def _ask_again_and_again(self, group: asyncio.TaskGroup, url: str) -> None:
+        backoff = Backoff(self._settings.poll_seconds)
+        while True:
+            room = self._room()
+            if room <= 0:
+                await self._clocks.sleep(min(BUSY_SECONDS, self._settings.poll_seconds))
+                continue
+            if (wait := self._budget.take()) > 0:
+                await self._clocks.sleep(wait)
+                continue
+            try:
+                offer = await self._ask(url, room, group)
+            except GatewayError as error:
+                wait = backoff.after(error)
+                self._tell_trouble(url, error, backoff.failures, wait)
+                await self._clocks.sleep(wait)
+                continue
+            if backoff.failures:
+                log.info("gateway_answers_again", url=url, failures=backoff.failures)
+            backoff.forget()
+            pause = self._settings.poll_seconds
+            await self._clocks.sleep(min(BUSY_SECONDS, pause) if offer.tasks else pause)
+
+    def _room(self) -> int:
+        """How many tasks could begin soon, less those that are being asked for."""
+        state = self._queue.snapshot()
+        if not state.accepting or not self._executor.health().ready:
+            return 0
+        free = self._executor.capacity - state.depth + self._settings.ahead
+        return free - self._asked_for
+
+    async def _ask(self, url: str, count: int, group: asyncio.TaskGroup) -> Offer:
+        self._asked_for += count
+        try:
+            offer = await self._client.get_tasks(url, count)
+            self._metrics.gateway_call("get_tasks", "tasks" if offer.tasks else "nothing")
+            if offer.unreadable:
+                log.warning("gateway_tasks_unreadable", url=url, count=offer.unreadable)
+            for task in offer.tasks:
+                await self._take(group, url, task)
+            return offer
+        except GatewayError as error:
+            self._metrics.gateway_call("get_tasks", error.code)
+            raise
+        finally:
+            self._asked_for -= count
+
+    def _tell_trouble(self, url: str, error: GatewayError, failures: int, wait: float) -> None:
+        """Once for each spell of trouble, and where it comes to nothing to wait for."""
+        refused = isinstance(error, GatewayRefused)
+        if failures == 1 or refused:
+            say = log.error if refused else log.warning
+            say("gateway_trouble", url=url, reason=str(error), next_seconds=round(wait, 1))
+
+    # Taking a task on
+
+    async def _take(self, group: asyncio.TaskGroup, url: str, task: GatewayTask) -> None:
+        """The task is ours already: it becomes a job, or is given back with a reason."""
+        assignment = Assignment(
+            task_id=str(task.id),
+            token=str(task.assignment_token),
+            url=url,
+            job_id=new_job_id(),
+            expires_at=self._clocks.wall() + self._settings.task_seconds,
+        )
+        if known := self._open.get(assignment.task_id):
+            # Given again while we are at it: whoever carries it looks for the token when it is due.
+            self._open.add(replace(assignment, job_id=known.job_id))
+            return
+        self._open.add(assignment)
+        with bound_job(assignment.job_id):
+            try:
+                ticket = await self._submit(assignment, task)
+                self._carrier.carry(group, assignment, ticket)
+            except KnownTask:
+                await self._carry_known(group, assignment)
+            except MinerError as error:
+                log.info("gateway_task_given_back", task=assignment.task_id, reason=str(error))
+                self._carrier.give_back(group, assignment, Failure.of(error))
+
+    async def _submit(self, assignment: Assignment, task: GatewayTask) -> Ticket:
+        spec = await read_spec(task, self._settings.model, self._settings.format)
+        job = Job(
+            id=assignment.job_id,
+            spec=spec,
+            requester=f"gateway:{urlsplit(assignment.url).hostname}",
+            intake=INTAKE,
+            deadline=self._clocks.monotonic() + self._settings.task_seconds,
+            promised=True,
+            task_id=assignment.journal_id,
+        )
+        return await self._queue.submit(job)
+
+    async def _carry_known(self, group: asyncio.TaskGroup, assignment: Assignment) -> None:
+        """A task that we had before: what became of it, or becomes of it, answers this one too."""
+        record = await self._carrier.record(assignment)
+        if record is not None:
+            assignment = replace(assignment, job_id=record.id)
+            self._open.add(assignment)
+        self._carrier.carry(group, assignment, self._queue.attach(assignment.job_id))
