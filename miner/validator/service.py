@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import TaskGroup
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
@@ -64,10 +63,9 @@ class ValidatorService:
         self._scorer = scorer
         self._changed = changed
         self._keep = keep
-        self._judging = TaskGroup()
+        self._judging: set[asyncio.Task[Submitted]] = set()
 
     async def __aenter__(self) -> Self:
-        await self._judging.__aenter__()
         return self
 
     async def __aexit__(
@@ -76,7 +74,7 @@ class ValidatorService:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._judging.__aexit__(kind, error, trace)
+        await asyncio.gather(*self._judging, return_exceptions=True)
 
     def handlers(self) -> Mapping[type[Synapse], Handler]:
         """For an axon."""
@@ -108,9 +106,7 @@ class ValidatorService:
             signed=lambda task: is_signed(synapse, task, self.hotkey, peer.hotkey),
         )
         if not isinstance(received, Submitted):
-            # Also without the miner: it may have stopped waiting, and a validator does not notice.
-            work = self._judge(peer.hotkey, received, synapse.results)
-            submitted = await asyncio.shield(self._judging.create_task(work))
+            submitted = await self._judge_whole(peer.hotkey, received, synapse.results)
         else:
             submitted = self._concluded(peer.hotkey, task_id, received, "")
         synapse.results = synapse.signature = ""
@@ -130,6 +126,13 @@ class ValidatorService:
             raise NotPermitted("versions are told to validators only")
         synapse.version, synapse.validation_version = VERSION, VALIDATION_VERSION
         return synapse
+
+    async def _judge_whole(self, hotkey: str, task: SubnetTask, results: str) -> Submitted:
+        """Goes on without the miner: it may stop waiting, and a validator does not notice."""
+        work = asyncio.create_task(self._judge(hotkey, task, results))
+        self._judging.add(work)
+        work.add_done_callback(self._judging.discard)
+        return await asyncio.shield(work)
 
     async def _judge(self, hotkey: str, task: SubnetTask, results: str) -> Submitted:
         judgement = await judge(task, results, self._scorer)
