@@ -36,6 +36,8 @@ from miner.network.api import api_application
 from miner.network.axon import Axon
 from miner.network.competition import COMPETITION, competition_application
 from miner.network.control import serve_control
+from miner.network.gateway.client import GatewayClient
+from miner.network.gateway.intake import GatewayIntake
 from miner.network.health import health_application
 from miner.network.intake import ValidatorIntake
 from miner.network.server import Handler, serve
@@ -44,6 +46,8 @@ from miner.workers.local_executor import ENGINE, LocalExecutor
 
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
 """Of the server that only shows pages."""
+SETTLE_SECONDS = 10.0
+"""For bringing the last results to gateways when the daemon stops; the next life tries again."""
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +153,8 @@ class Daemon:
                 await self._stop_asked.wait()
                 log.info("draining", jobs=parts.queue.snapshot().in_flight)
                 await self.drain()
+                if parts.gateway is not None:
+                    await parts.gateway.settle(SETTLE_SECONDS)
                 parts.open = False
             for task in running:
                 task.cancel()
@@ -166,6 +172,9 @@ class Daemon:
         queue = JobQueue(executor, journal, daemon.queue, metrics)
         hotkey = keypair.ss58_address if keypair else None
         parts = Parts(settings, metrics, journal, executor, queue, source, hotkey)
+        if keypair is not None and "gateway" in daemon.intakes:
+            client = GatewayClient(keypair, daemon.gateway)
+            parts.gateway = GatewayIntake(client, queue, journal, executor, metrics, daemon.gateway)
         self._parts = parts
         await stack.enter_async_context(serve_control(daemon.state_dir, parts, self))
         if daemon.metrics.enabled:
@@ -229,6 +238,8 @@ class Daemon:
         yield parts.executor.run()
         yield readings.run()
         yield upkeep.sweep(parts.journal)
+        if parts.gateway is not None:
+            yield parts.gateway.run()
 
     def _reload_soon(self) -> None:
         """What SIGHUP does; a reload that fails is told and changes nothing."""

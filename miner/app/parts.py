@@ -11,6 +11,7 @@ from miner.admission.peers import PeersSnapshot, PeersSource
 from miner.job_queue import JobQueue
 from miner.journal import Journal
 from miner.metrics import Metrics
+from miner.network.gateway.intake import GatewayIntake
 from miner.network.intake import ValidatorIntake
 from miner.settings import QueueSettings, Settings
 from miner.version import VERSION
@@ -27,6 +28,7 @@ class Parts:
         settings: those that hold; a reload replaces them.
         hotkey: ours, where validators are served.
         gate, intake: likewise.
+        gateway: where gateways are asked for work.
         addresses: where each server listens, by its name; filled as they come up.
         open: whether the doors for work are open.
     """
@@ -40,6 +42,7 @@ class Parts:
     hotkey: str | None
     gate: Gate | None = None
     intake: ValidatorIntake | None = None
+    gateway: GatewayIntake | None = None
     addresses: dict[str, str] = field(default_factory=dict)
     open: bool = False
     started_at: float = field(default_factory=time.monotonic)

@@ -108,7 +108,7 @@ class Carrier:
     async def _recorded(self, assignment: Assignment) -> Outcome:
         """What the journal says became of a job that the queue does not have.
 
-        An outcome may still be on its way to the disk; it is waited for as long as anybody wants it.
+        An outcome may still be on its way to the disk: it is waited for while it is wanted.
         """
         while self._newest(assignment).expires_at > self._clocks.wall():
             record = await self.record(assignment)
