@@ -56,7 +56,8 @@ class Job:
         id: unique for ever; see ``new_job_id``.
         spec: what is to be made.
         requester: the validator's hotkey (ss58), or "local" for the HTTP API.
-        intake: the door it came through: "generate3d", "tgtask", "api" or "benchmark".
+        intake: the door it came through: "generate3d", "tgtask", "pull", "gateway", "api" or
+            "benchmark".
         deadline: ``time.monotonic()`` seconds by which the outcome must exist.
         priority: the requester's stake; more goes first.
         promised: True where the caller was told that the work will be done and asks for it later;

@@ -13,6 +13,8 @@ MAX_RESULTS = 32
 """Forgotten in one bite: deleting megabytes takes milliseconds."""
 
 MAX_ROWS = 2000
+PULLED = "pull"
+"""The intake whose results have no reader until they are brought, which may take long."""
 FREE_PAGES = 2048
 """Free pages that stay in the file for what comes next (32 MiB); the rest is given back."""
 
@@ -40,9 +42,13 @@ def _forget_results(store: Store, settings: JournalSettings, now: float) -> tupl
     """A result goes when it has expired for every job that it answers."""
     rows = store.connection.execute(
         "SELECT asset FROM jobs WHERE asset IS NOT NULL GROUP BY asset"
-        " HAVING max(CASE WHEN delivered_at IS NULL THEN finished_at + ?"
-        " ELSE delivered_at + ? END) <= ? LIMIT ?",
-        (settings.keep_results_seconds, settings.keep_delivered_seconds, now, MAX_RESULTS),
+        " HAVING max(CASE WHEN delivered_at IS NOT NULL THEN delivered_at + ?"
+        " WHEN intake = ? THEN finished_at + ? ELSE finished_at + ? END) <= ? LIMIT ?",
+        (
+            settings.keep_delivered_seconds,
+            *(PULLED, settings.keep_pulled_seconds),
+            *(settings.keep_results_seconds, now, MAX_RESULTS),
+        ),
     ).fetchall()
     return len(rows), sum(store.forget_asset(row["asset"]) for row in rows)
 

@@ -37,6 +37,7 @@ from miner.settings.preset import (
     SurfaceKeys,
     TextToImageSettings,
 )
+from miner.settings.pull import PullSettings
 from miner.settings.section import Section
 from miner.settings.sources import read_toml
 from miner.settings.subnet import ChainSettings, WalletSettings
@@ -59,6 +60,7 @@ __all__ = [
     "LogSettings",
     "MetricsSettings",
     "Preset",
+    "PullSettings",
     "QueueSettings",
     "ReconstructSettings",
     "Section",

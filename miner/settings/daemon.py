@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from miner.settings.gateway import GatewaySettings
+from miner.settings.pull import PullSettings
 from miner.settings.section import Section
 from miner.settings.subnet import ChainSettings, WalletSettings
 
@@ -195,12 +196,14 @@ class JournalSettings(Section):
     Attributes:
         keep_results_seconds: a result nobody has fetched.
         keep_delivered_seconds: a result that was delivered: the reply may have been lost.
+        keep_pulled_seconds: a result that a validator waits for and could not be brought yet.
         keep_jobs_seconds: the record of a finished job, without its result.
         max_result_bytes: of all results together; the oldest go first.
     """
 
     keep_results_seconds: float = Field(default=3600.0, gt=0)
     keep_delivered_seconds: float = Field(default=600.0, ge=0)
+    keep_pulled_seconds: float = Field(default=86_400.0, gt=0)
     keep_jobs_seconds: float = Field(default=7 * 86_400.0, gt=0)
     max_result_bytes: int = Field(default=4096 * MIB, ge=MIB)
 
@@ -226,6 +229,7 @@ class DaemonSettings(Section):
     wallet: WalletSettings = WalletSettings()
     axon: AxonSettings = AxonSettings()
     api: ApiSettings = ApiSettings()
+    pull: PullSettings = PullSettings()
     gateway: GatewaySettings = GatewaySettings()
     metrics: MetricsSettings = MetricsSettings()
     admission: AdmissionSettings = AdmissionSettings()

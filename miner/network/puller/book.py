@@ -130,7 +130,10 @@ class Book:
 
     def entry(self, hotkey: str) -> Entry:
         """What is known of a validator; a new entry where nothing is."""
-        return self._entries.setdefault(hotkey, Entry(cooldown=Cooldown.none(self._now())))
+        entry = self._entries.get(hotkey)
+        if entry is None:
+            entry = self._entries[hotkey] = Entry(cooldown=Cooldown.none(self._now()))
+        return entry
 
     def assignment(self, hotkey: str) -> Assignment | None:
         """The task in hand."""
