@@ -10,11 +10,7 @@ annotations`` here: the library reads the annotations of the functions attached 
 
 import json
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Tuple  # noqa: UP035 - the library compares the annotation itself
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,13 +18,12 @@ import lines
 
 ANSWERS = lines.own_stdout()
 
-import bittensor
+from axons import make_axon, wait_until_it_listens
 from behaviour import DENIED_REASON, results_for
 from bittensor_wallet import Keypair
 from messages import Generate3D, TGPoll, TGTask
 
 PORT, KEY, *DENIED = sys.argv[1:]
-START_SECONDS = 20.0
 
 
 async def generate(synapse: Generate3D) -> Generate3D:
@@ -59,36 +54,15 @@ def main() -> None:
     """Serves until stdin ends."""
     sys.argv[1:] = []  # the library reads the command line too
     keypair = Keypair.create_from_uri(KEY)
-    axon = bittensor.Axon(
-        wallet=SimpleNamespace(hotkey=keypair, coldkeypub=keypair),
-        ip="127.0.0.1",
-        port=int(PORT),
-        external_ip="127.0.0.1",
-        external_port=int(PORT),
-    )
-    # The default reads the flag's value from a configuration that the constructor has copied.
-    axon.fast_config.host = "127.0.0.1"
+    axon = make_axon(keypair, int(PORT))
     for forward, blacklist in ((generate, refuse), (take, None), (poll, None)):
         axon.attach(forward, blacklist_fn=blacklist)
     axon.start()
-    wait_until_it_listens()
+    wait_until_it_listens(int(PORT))
     ANSWERS.write(json.dumps({"hotkey": keypair.ss58_address}) + "\n")
     ANSWERS.flush()
     sys.stdin.read()
     axon.stop()
-
-
-def wait_until_it_listens() -> None:
-    """Asks for a page that is not there until something answers."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=1)
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit("the official server did not listen")
 
 
 main()
