@@ -7,15 +7,10 @@ STAMP := .venv/.installed
 TORCH := $(shell sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-DEMO_PROMPTS := "a red cube" "a wooden chair" "a blue car" "a white mushroom with a red cap" \
-	"a green tree" "a yellow mug"
-
 .PHONY: demo test bench lint format clean
 
 demo: $(STAMP)
-	$(BIN)/miner generate $(DEMO_PROMPTS) --preset mini -o out/demo/
-	$(BIN)/miner render out/demo/*.ply -o out/demo/sheet.png
-	@echo "look at out/demo/sheet.png: a row for each prompt, turning from the front"
+	$(BIN)/miner demo -o out/demo
 
 test: lint $(STAMP)
 	$(BIN)/python -m pytest --import-mode=importlib
