@@ -17,6 +17,7 @@ from miner.errors import NotPermitted
 from miner.network.axon import Handler
 from miner.network.subnet import GetVersion, PullTask, SubmitResults, SubnetTask
 from miner.network.synapse import Synapse
+from miner.settings.pull import OWNER_HOTKEY
 from miner.validator.judge import Scorer, full_marks, is_signed, judge
 from miner.validator.ledger import Ledger, Submitted
 from miner.validator.rules import Verdict
@@ -25,10 +26,8 @@ VERSION = 45
 VALIDATION_VERSION = "2.4.0"
 """Of the validators whose rules these are."""
 
-OWNER_HOTKEY = "5E7eSeRr2aHzCV7SkY4a2Pi5NXHrU4anZz3phEQgn4HCen2B"
-"""Of the subnet's owner; may ask for versions whatever its stake."""
-
 MIN_VALIDATOR_STAKE = 1000.0
+"""To be told versions; the subnet's owner needs none."""
 
 Keep = Callable[[SubnetTask, bytes], None]
 """Takes an accepted file; runs in a thread."""

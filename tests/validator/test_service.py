@@ -21,9 +21,10 @@ from miner.network.subnet import (
     SubnetTask,
     TextTask,
 )
+from miner.settings.pull import OWNER_HOTKEY
 from miner.validator.ledger import Ledger
 from miner.validator.rules import Verdict
-from miner.validator.service import OWNER_HOTKEY, ValidatorService
+from miner.validator.service import ValidatorService
 from miner.validator.tasks import TaskList
 from tests.validator.rig import (
     MINER,
