@@ -23,6 +23,7 @@ from miner.commands.render import render
 from miner.commands.run import run
 from miner.commands.validator import validator
 from miner.commands.validator_serve import validator_serve
+from miner.commands.validators import validators
 from miner.commands.wallet import wallet
 from miner.errors import MinerError
 from miner.settings import let_idle_threads_sleep
@@ -38,7 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, demo, validator, validator_serve, generate, convert, render, fetch, bench):
+for command in (
+    *(run, demo, validators, generate, convert, render, fetch, bench),
+    *(validator, validator_serve),
+):
     app.command()(command)
 for group, name in ((ctl, "ctl"), (config, "config"), (journal, "journal"), (wallet, "wallet")):
     app.add_typer(group, name=name)

@@ -32,9 +32,10 @@ SHUTDOWN_SECONDS = 1.0
 def control_application(
     view: DaemonView, daemon: DaemonControl, clock: Callable[[], float] = time.monotonic
 ) -> web.Application:
-    """The verbs: ``GET /status``; ``POST /drain``, ``/reload``, ``/stop``."""
+    """The verbs: ``GET /status``, ``/validators``; ``POST /drain``, ``/reload``, ``/stop``."""
     application = web.Application(middlewares=[covering("control", view.metrics)])
     application.router.add_get("/status", _status(view, clock))
+    application.router.add_get("/validators", _validators(view))
     application.router.add_post("/drain", _drain(view, daemon))
     application.router.add_post("/reload", _reload(daemon))
     application.router.add_post("/stop", _stop(daemon))
@@ -105,6 +106,13 @@ def _remove_old(path: Path) -> None:
 def _status(view: DaemonView, clock: Callable[[], float]) -> Handler:
     async def page(request: web.Request) -> web.Response:
         return json_reply(status(view, clock()))
+
+    return page
+
+
+def _validators(view: DaemonView) -> Handler:
+    async def page(request: web.Request) -> web.Response:
+        return json_reply({"validators": [dict(line) for line in view.validators()]})
 
     return page
 

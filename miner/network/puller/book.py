@@ -165,8 +165,8 @@ class Book:
         """Posts everything but the tasks to the journal."""
         self._facts.set_state(STATE_KEY, _Document(validators=self._entries).model_dump_json())
 
-    def forget(self, known: Callable[[str], bool]) -> None:
-        """Drops hotkeys that have left the subnet and have nothing open.
+    def forget(self, known: Callable[[str], bool]) -> list[str]:
+        """Drops hotkeys that have left the subnet and have nothing open, and returns them.
 
         Args:
             known: whether a hotkey is in the subnet.
@@ -186,6 +186,7 @@ class Book:
             del self._entries[hotkey]
         if gone:
             self.save()
+        return gone
 
 
 def _task_key(hotkey: str) -> str:

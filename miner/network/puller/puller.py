@@ -8,7 +8,7 @@ a turn, ``visit.py``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from miner.network.puller.book import Book
 from miner.network.puller.choice import Turns, eligible
 from miner.network.puller.clocks import Clocks
 from miner.network.puller.cooldowns import Cooldown
-from miner.network.puller.report import line
+from miner.network.puller.report import line, readings
 from miner.network.puller.visit import PullMetrics, Turn, Visitor
 from miner.network.puller.wire import Caller, Wire
 from miner.network.puller.workshop import Queue, Workers, Workshop
@@ -46,8 +46,8 @@ class Journal(book.Facts, workshop.Archive, visit.Log, Protocol):
 class Metrics(PullMetrics, Protocol):
     """What is counted and shown."""
 
-    def validator_cooldown(self, hotkey: str, seconds: float) -> None:
-        """How long a validator may not be asked."""
+    def validator(self, hotkey: str, readings: Mapping[str, float | None] | None) -> None:
+        """How it stands with a validator; None where it is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Puller:
                 self._keep_up()
                 await self._pause()
 
-    async def close(self, limit_seconds: float) -> None:
+    async def settle(self, limit_seconds: float) -> None:
         """Asks for nothing more; returns when no result is on its way, or the limit is over.
 
         To be called when the queue has drained: what is finished is still brought.
@@ -218,11 +218,12 @@ class Puller:
         """What is shown, and what may be forgotten."""
         now = self._clocks.now()
         for hotkey, entry in self._book:
-            self._parts.metrics.validator_cooldown(hotkey, entry.cooldown.left(now))
+            self._parts.metrics.validator(hotkey, readings(entry, now))
         if now.steady >= self._forget_at:
             self._forget_at = now.steady + FORGET_SECONDS
             peers = self._parts.peers()
-            self._book.forget(lambda hotkey: peers.get(hotkey) is not None)
+            for hotkey in self._book.forget(lambda hotkey: peers.get(hotkey) is not None):
+                self._parts.metrics.validator(hotkey, None)
 
     async def _pause(self) -> None:
         """Until something may have changed."""

@@ -9,6 +9,17 @@ from miner.network.puller.book import Entry
 from miner.network.puller.clocks import Moment
 
 
+def readings(entry: Entry, now: Moment) -> dict[str, float | None]:
+    """What the metrics show of a validator."""
+    feedback = entry.feedback
+    return {
+        "cooldown": entry.cooldown.left(now),
+        "average": None if feedback is None else feedback.average_fidelity_score,
+        "rating": None if feedback is None else feedback.current_duel_rating,
+        "reward": None if feedback is None else feedback.current_miner_reward,
+    }
+
+
 def line(
     hotkey: str, entry: Entry, peer: Peer | None, state: str | None, now: Moment
 ) -> dict[str, Any]:
