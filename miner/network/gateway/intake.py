@@ -133,8 +133,11 @@ class GatewayIntake:
             self._metrics.gateway_call("get_tasks", "tasks" if offer.tasks else "nothing")
             if offer.unreadable:
                 log.warning("gateway_tasks_unreadable", url=url, count=offer.unreadable)
-            for task in offer.tasks:
-                await self._take(group, url, task)
+            # All are on record before the first is begun: what a crash takes is given back then.
+            ours = [(self._assign(url, task), task) for task in offer.tasks]
+            for assignment, task in ours:
+                if assignment is not None:
+                    await self._take(group, assignment, task)
             return offer
         except GatewayError as error:
             self._metrics.gateway_call("get_tasks", error.code)
@@ -151,20 +154,23 @@ class GatewayIntake:
 
     # Taking a task on
 
-    async def _take(self, group: asyncio.TaskGroup, url: str, task: GatewayTask) -> None:
-        """The task is ours already: it becomes a job, or is given back with a reason."""
+    def _assign(self, url: str, task: GatewayTask) -> Assignment | None:
+        """Notes that a task is ours; None where it was before, and is being seen through."""
+        known = self._open.get(str(task.id))
         assignment = Assignment(
             task_id=str(task.id),
             token=str(task.assignment_token),
             url=url,
-            job_id=new_job_id(),
+            job_id=known.job_id if known else new_job_id(),
             expires_at=self._clocks.wall() + self._settings.task_seconds,
         )
-        if known := self._open.get(assignment.task_id):
-            # Given again while we are at it: whoever carries it looks for the token when it is due.
-            self._open.add(replace(assignment, job_id=known.job_id))
-            return
         self._open.add(assignment)
+        return None if known else assignment
+
+    async def _take(
+        self, group: asyncio.TaskGroup, assignment: Assignment, task: GatewayTask
+    ) -> None:
+        """It becomes a job, or is given back with a reason."""
         with bound_job(assignment.job_id):
             try:
                 ticket = await self._submit(assignment, task)
