@@ -49,6 +49,27 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How a job is to be made; decided when it begins, and no part of what is made.
+
+    Attributes:
+        generator: by name; empty is whatever the worker has first.
+        fallback: the generator that takes over when that one fails; empty for none.
+        seconds: from the handing over until the outcome must exist; None has no limit.
+        least_seconds: with less than this left the fallback is not begun.
+        steps: smaller steps in force, as in the settings of the rollback.
+        spare_steps: steps this job may take by itself, in order, when memory runs out.
+    """
+
+    generator: str = ""
+    fallback: str = ""
+    seconds: float | None = None
+    least_seconds: float = 0.0
+    steps: tuple[str, ...] = ()
+    spare_steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Job:
     """One accepted or offered piece of work.
 
@@ -64,6 +85,7 @@ class Job:
             False where it waits on a connection, and leaving it withdraws the job.
         task_id: the validator's own name for it, where it has one.
         attempts: how often it was begun before, in this or an earlier life of the daemon.
+        plan: how it is to be made; whoever hands it to the workers decides.
     """
 
     id: str
@@ -75,6 +97,7 @@ class Job:
     promised: bool = False
     task_id: str | None = None
     attempts: int = 0
+    plan: Plan = Plan()
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,9 @@ class Asset:
         gaussians: how many it holds.
         generator: what made it, as in "triposr".
         timings: seconds by stage, in order, "encode" last.
+        cause: why not the planned generator made it, or why only with steps of its own, as in
+            "out_of_memory"; empty where all went as planned.
+        steps: smaller steps that were in force when it was made.
     """
 
     data: bytes = field(repr=False)
@@ -93,6 +119,8 @@ class Asset:
     gaussians: int
     generator: str
     timings: Mapping[str, float]
+    cause: str = ""
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

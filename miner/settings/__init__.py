@@ -38,6 +38,7 @@ from miner.settings.preset import (
     TextToImageSettings,
 )
 from miner.settings.pull import PullSettings
+from miner.settings.rollback import RollbackSettings
 from miner.settings.section import Section
 from miner.settings.sources import read_toml
 from miner.settings.subnet import ChainSettings, WalletSettings
@@ -63,6 +64,7 @@ __all__ = [
     "PullSettings",
     "QueueSettings",
     "ReconstructSettings",
+    "RollbackSettings",
     "Section",
     "Settings",
     "SurfaceKeys",

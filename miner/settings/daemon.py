@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from miner.settings.gateway import GatewaySettings
 from miner.settings.pull import PullSettings
+from miner.settings.rollback import RollbackSettings
 from miner.settings.section import Section
 from miner.settings.subnet import ChainSettings, WalletSettings
 
@@ -235,6 +236,7 @@ class DaemonSettings(Section):
     admission: AdmissionSettings = AdmissionSettings()
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
+    rollback: RollbackSettings = RollbackSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
 

@@ -8,7 +8,7 @@ loads none of the models' libraries: that takes seconds, and is part of ``load``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from miner import encoder
 from miner.errors import ConfigError
-from miner.job import Asset, Format, JobSpec
+from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 from miner.pipeline.images import load_image
 from miner.settings import Preset, Section
@@ -38,11 +38,12 @@ class Engine(Protocol[Raw]):
     """Does jobs, one at a time on the device.
 
     Attributes:
-        generator: name of what makes the Gaussians, as in ``Asset``.
+        generators: names of what can make the Gaussians, as in ``Asset``; the first is the one
+            that a plan without a name means. Complete after ``load``.
         device: name of the device, for a person; empty before ``load``.
     """
 
-    generator: str
+    generators: Sequence[str]
     device: str
 
     def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
@@ -58,7 +59,7 @@ class Engine(Protocol[Raw]):
     def warm_up(self) -> float:
         """Does a first small job, both halves; the seconds it took."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> Raw:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> Raw:
         """The device's half of a job.
 
         Raises:
@@ -86,7 +87,7 @@ class Configuration(Section):
 class PipelineEngine:
     """The pipeline of a preset."""
 
-    generator = "triposr"
+    generators: Sequence[str] = ("triposr",)
     device = ""
 
     def __init__(self) -> None:
@@ -119,7 +120,9 @@ class PipelineEngine:
         self.encode(self._loaded.warm_up(), "spz")
         return time.perf_counter() - start
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> GenerationResult:
+    def generate(
+        self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan
+    ) -> GenerationResult:
         """Gaussians for a prompt or picture.
 
         Raises:
@@ -144,7 +147,7 @@ class PipelineEngine:
             data=data,
             format=format,
             gaussians=len(raw.gaussians),
-            generator=self.generator,
+            generator=self.generators[0],
             timings={**raw.timings, ENCODE_STAGE: took},
         )
 

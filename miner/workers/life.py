@@ -83,12 +83,14 @@ class Readiness:
     Attributes:
         load_seconds: by stage, from the spawning on.
         resident_bytes: what growth is measured from.
+        generators: names of those that a plan may ask for, the one it has first in front.
     """
 
     device: str
     load_seconds: Mapping[str, float]
     warm_up_seconds: float
     resident_bytes: int
+    generators: tuple[str, ...]
     at: float
 
 
@@ -153,7 +155,7 @@ class Life:
         assert self._channel is not None and self.capacity, "no capacity"
         flight = self.flights.begin(job, on_progress, self._tools.clock())
         self._changed()
-        message = job_message(flight.number, job.spec)
+        message = job_message(flight.number, job.spec, job.plan)
         try:
             await self._channel.send(message.head, message.payload)
             return await flight.answer
@@ -232,6 +234,7 @@ class Life:
             load_seconds={"process": process, **seconds},
             warm_up_seconds=float(head["warm_up_seconds"]),
             resident_bytes=self.memory.get("resident", 0),
+            generators=tuple(map(str, head["generators"])),
             at=now,
         )
         self._channel = channel

@@ -11,10 +11,11 @@ has the code. How messages travel is the business of ``channel.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from miner.errors import ChannelError, JobFailed, MinerError, StageError, StartupError
-from miner.job import Asset, JobSpec
+from miner.job import Asset, JobSpec, Plan
 from miner.workers.channel import Message
 
 CONFIGURE, JOB, CANCEL = "configure", "job", "cancel"
@@ -22,7 +23,7 @@ READY, FAILED, ALIVE, PROGRESS = "ready", "failed", "alive", "progress"
 DEVICE_FREE, DONE, ERROR, BROKEN = "device_free", "done", "error", "broken"
 
 
-def job_message(number: int, spec: JobSpec) -> Message:
+def job_message(number: int, spec: JobSpec, plan: Plan | None = None) -> Message:
     """A job for the worker; the picture is the payload."""
     head = {
         "type": JOB,
@@ -30,11 +31,12 @@ def job_message(number: int, spec: JobSpec) -> Message:
         "prompt": spec.prompt,
         "seed": spec.seed,
         "format": spec.format,
+        "plan": asdict(plan or Plan()),
     }
     return Message(head, spec.image or b"")
 
 
-def read_job(message: Message) -> tuple[int, JobSpec]:
+def read_job(message: Message) -> tuple[int, JobSpec, Plan]:
     """What ``job_message`` was given.
 
     Raises:
@@ -49,7 +51,10 @@ def read_job(message: Message) -> tuple[int, JobSpec]:
             seed=head["seed"],
             format=head["format"],
         )
-        return int(head["number"]), spec
+        plan = dict(head["plan"])
+        for steps in ("steps", "spare_steps"):
+            plan[steps] = tuple(plan[steps])
+        return int(head["number"]), spec, Plan(**plan)
     except (KeyError, ValueError, TypeError) as error:
         raise ChannelError(f"not a job: {error!r}") from error
 
@@ -63,6 +68,8 @@ def done_message(number: int, asset: Asset) -> Message:
         "gaussians": asset.gaussians,
         "generator": asset.generator,
         "timings": dict(asset.timings),
+        "cause": asset.cause,
+        "steps": list(asset.steps),
     }
     return Message(head, asset.data)
 
@@ -81,6 +88,8 @@ def read_asset(message: Message) -> Asset:
             gaussians=int(head["gaussians"]),
             generator=str(head["generator"]),
             timings={str(name): float(took) for name, took in head["timings"].items()},
+            cause=str(head["cause"]),
+            steps=tuple(map(str, head["steps"])),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ChannelError(f"not a finished job: {error!r}") from error

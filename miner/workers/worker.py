@@ -39,7 +39,7 @@ from miner.errors import (
     StartupError,
     WarmupError,
 )
-from miner.job import JobSpec
+from miner.job import JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 from miner.workers.channel import BlockingChannel, Message
 from miner.workers.messages import (
@@ -74,6 +74,7 @@ class _Work:
 
     number: int
     spec: JobSpec
+    plan: Plan
     cancel: CancelFlag = field(default_factory=CancelFlag)
 
 
@@ -134,7 +135,7 @@ class Worker:
             "type": READY,
             "load_seconds": seconds,
             "warm_up_seconds": warm_up_seconds,
-            "generator": engine.generator,
+            "generators": list(engine.generators),
             "device": engine.device,
             "memory": self._memory(),
         }
@@ -148,7 +149,7 @@ class Worker:
             work = self._for_device.get()
             try:
                 work.cancel.check()
-                raw = engine.generate(work.spec, self._reporter(work), work.cancel)
+                raw = engine.generate(work.spec, self._reporter(work), work.cancel, work.plan)
             except Exception as error:  # the border: what a library raises becomes ours
                 ours = _as_ours(error)
                 if not isinstance(ours, JobCancelled | RequestError) and not engine.usable():

@@ -11,12 +11,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from miner.errors import BadImage, OutOfMemory, WeightsError
-from miner.job import Asset, Format, JobSpec
+from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 
 Progress = Callable[[str, int, int], None]
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 20.0
 class Quick:
     """Answers at once with the prompt as the asset."""
 
-    generator = "fake"
+    generators: Sequence[str] = ("fake",)
     device = "fake device"
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class Quick:
     def warm_up(self) -> float:
         return 0.25
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         self.made += 1
         progress("paint", 1, 2)
         progress("paint", 2, 2)
         return spec.image if spec.prompt is None else f"{spec.prompt} {spec.seed}".encode()
 
     def encode(self, raw: bytes, format: Format) -> Asset:
-        return Asset(raw, format, len(raw), self.generator, {"paint": 0.5, "encode": 0.125})
+        return Asset(raw, format, len(raw), self.generators[0], {"paint": 0.5, "encode": 0.125})
 
     def memory(self) -> Mapping[str, int]:
         return {"gpu_used": 1000}
@@ -67,7 +67,7 @@ class Quick:
 class Sleeping(Quick):
     """Works until it is cancelled, or the file "go" is there; "begun" says that it is at it."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         (self.folder / "begun").touch()
         progress("paint", 0, 1)
         until = time.monotonic() + PATIENCE_SECONDS
@@ -75,34 +75,34 @@ class Sleeping(Quick):
             cancel.check()
             assert time.monotonic() < until, "nobody said go"
             time.sleep(0.005)
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
 
 class Crashing(Quick):
     """Dies of a fault in native code under its first job, without a word to anybody."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         if self.first_time("crashed"):
             ctypes.string_at(0)
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
 
 class HoldingTheLock(Quick):
     """Hangs under its first job inside native code that does not give the interpreter back."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         if self.first_time("hung"):
             ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the GIL
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
 
 class Stuck(Quick):
     """Waits for ever under its first job, and gives signs of life all the while."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         if self.first_time("stuck"):
             threading.Event().wait()
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
 
 class Leaking(Quick):
@@ -112,15 +112,15 @@ class Leaking(Quick):
         super().__init__()
         self.kept: list[bytes] = []
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         self.kept.append(os.urandom(24_000_000))
-        return super().generate(spec, progress, cancel) + f" pid {os.getpid()}".encode()
+        return super().generate(spec, progress, cancel, plan) + f" pid {os.getpid()}".encode()
 
 
 class Raising(Quick):
     """Raises what the prompt names."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         errors: dict[str | None, Exception] = {
             "out of memory": OutOfMemory("reconstruct", "the device ran out of memory"),
             "host memory": MemoryError(),
@@ -129,7 +129,7 @@ class Raising(Quick):
         }
         if spec.prompt in errors:
             raise errors[spec.prompt]
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
     def encode(self, raw: bytes, format: Format) -> Asset:
         if raw.startswith(b"in encode"):
@@ -142,11 +142,11 @@ class BrokenDevice(Quick):
 
     broken = False
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         self.broken = self.first_time("broken")
         if self.broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
     def usable(self) -> bool:
         return not self.broken
@@ -159,9 +159,9 @@ class Overlapping(Quick):
         super().__init__()
         self.begun = threading.Semaphore(0)
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         self.begun.release()
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
     def encode(self, raw: bytes, format: Format) -> Asset:
         assert self.begun.acquire(timeout=PATIENCE_SECONDS)  # of this job itself
@@ -187,10 +187,10 @@ class UnloadableLater(Quick):
             raise WeightsError("flux: this weight file is missing; run: miner fetch")
         return seconds
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         if self.first_time("killed"):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().generate(spec, progress, cancel)
+        return super().generate(spec, progress, cancel, plan)
 
 
 class ColdFailure(Quick):
@@ -223,7 +223,7 @@ class Telling(Quick):
         self.told = f"{configuration['device']} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
         return super().load(configuration)
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         return self.told.encode()
 
 

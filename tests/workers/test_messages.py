@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from miner import errors
 from miner.errors import ChannelError, JobFailed, MinerError, StageError, StartupError
-from miner.job import MAX_SEED, Asset, JobSpec
+from miner.job import MAX_SEED, Asset, JobSpec, Plan
 from miner.workers.channel import Message, pack, unpack_head
 from miner.workers.messages import (
     ERROR,
@@ -37,12 +37,26 @@ def over_the_wire(message: Message) -> Message:
     return Message(unpack_head(pack(message)[12:]), message.payload)
 
 
-@given(st.integers(1), sources, st.integers(0, MAX_SEED), st.sampled_from(["ply", "spz"]))
-def test_jobs_arrive_as_they_were(number: int, source: dict, seed: int, format: str) -> None:
-    """A spec is equal to itself at the other end, with an empty prompt or picture too."""
+steps = st.lists(st.text(), max_size=2).map(tuple)
+plans = st.builds(
+    Plan,
+    generator=st.text(),
+    fallback=st.text(),
+    seconds=st.none() | st.floats(0, 1e6),
+    least_seconds=st.floats(0, 1e6),
+    steps=steps,
+    spare_steps=steps,
+)
+
+
+@given(st.integers(1), sources, st.integers(0, MAX_SEED), st.sampled_from(["ply", "spz"]), plans)
+def test_jobs_arrive_as_they_were(
+    number: int, source: dict, seed: int, format: str, plan: Plan
+) -> None:
+    """A spec and its plan are equal to themselves at the other end, however empty."""
     spec = JobSpec(**source, seed=seed, format=format)
 
-    assert read_job(over_the_wire(job_message(number, spec))) == (number, spec)
+    assert read_job(over_the_wire(job_message(number, spec, plan))) == (number, spec, plan)
 
 
 @given(
@@ -53,6 +67,8 @@ def test_jobs_arrive_as_they_were(number: int, source: dict, seed: int, format: 
         gaussians=st.integers(0, 10**6),
         generator=st.text(),
         timings=st.dictionaries(st.text(), st.floats(0, 1e6), max_size=4),
+        cause=st.text(),
+        steps=st.lists(st.text(), max_size=2).map(tuple),
     )
 )
 def test_assets_arrive_as_they_were(asset: Asset) -> None:
