@@ -28,7 +28,9 @@ from miner.network.puller.workshop import Queue, Workers, Workshop
 from miner.settings.pull import PullSettings
 
 TICK_SECONDS = 1.0
-"""Between two looks at most: peers come and go, and clocks are set."""
+"""Between two looks while a validator could be asked, had we room."""
+IDLE_TICK_SECONDS = 10.0
+"""Between two looks otherwise, at most: peers come and go, and clocks are set."""
 MIN_TICK_SECONDS = 0.01
 RESERVED_SECONDS = 2.0
 """A pull that is not answered by then holds no place any more: that validator is slow."""
@@ -118,9 +120,9 @@ class Puller:
             while True:
                 self._wake.clear()
                 self._resume(visits)
-                self._begin(visits)
+                crowded = not self._begin(visits)
                 self._keep_up()
-                await self._pause()
+                await self._pause(TICK_SECONDS if crowded else IDLE_TICK_SECONDS)
 
     async def settle(self, limit_seconds: float) -> None:
         """Asks for nothing more; returns when no result is on its way, or the limit is over.
@@ -157,12 +159,16 @@ class Puller:
             if hotkey not in self._visits and self._book.entry(hotkey).cooldown.over(now):
                 self._visit(hotkey, visits)
 
-    def _begin(self, visits: asyncio.TaskGroup) -> None:
-        """New tasks, as long as somebody may be asked and there is room for what they give."""
+    def _begin(self, visits: asyncio.TaskGroup) -> bool:
+        """New tasks, as long as somebody may be asked and there is room for what they give.
+
+        Returns:
+            Whether everybody who may be asked is being asked.
+        """
         now = self._clocks.now()
         snapshot = self._parts.peers()
         if self._closed or snapshot.age_seconds(now.steady) > self._max_peers_age_seconds:
-            return
+            return True
         ready = {
             peer.hotkey: peer
             for peer in self._eligible()
@@ -171,10 +177,11 @@ class Puller:
         while ready and len(self._visits) < self._settings.in_flight:
             peer = self._turns.next(ready.values(), self._waiting)
             if peer is None or not self._room(peer):
-                return
+                return False
             self._turns.taken()
             del ready[peer.hotkey]
             self._visit(peer.hotkey, visits)
+        return True
 
     def _visit(self, hotkey: str, visits: asyncio.TaskGroup) -> None:
         turn = self._visits[hotkey] = Turn(self._clocks.steady())
@@ -225,15 +232,15 @@ class Puller:
             for hotkey in self._book.forget(lambda hotkey: peers.get(hotkey) is not None):
                 self._parts.metrics.validator(hotkey, None)
 
-    async def _pause(self) -> None:
+    async def _pause(self, limit_seconds: float) -> None:
         """Until something may have changed."""
         now = self._clocks.now()
         waits = [
             entry.cooldown.left(now) for hotkey, entry in self._book if hotkey not in self._visits
         ]
-        seconds = min((left for left in waits if left), default=TICK_SECONDS)
+        seconds = min((left for left in waits if left), default=limit_seconds)
         sleeping = asyncio.ensure_future(
-            self._clocks.sleep(min(max(seconds, MIN_TICK_SECONDS), TICK_SECONDS))
+            self._clocks.sleep(min(max(seconds, MIN_TICK_SECONDS), limit_seconds))
         )
         waking = asyncio.create_task(self._wake.wait())
         both: set[asyncio.Future[Any]] = {sleeping, waking}
