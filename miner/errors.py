@@ -10,6 +10,7 @@
         BindError       an address to listen on is taken or not ours
       ControlError      a running daemon could not be asked, or refused
       ChannelError      the process at the other end has gone, or sent nonsense
+      ChainError        the chain did not answer, refused, or answered nonsense; tried again later
       GatewayError      a gateway of the subnet did not do what we asked
         GatewayUnavailable  unreachable, slow, busy or broken: the same call may succeed later
         GatewayRefused  it will not do it, however often it is asked
@@ -144,6 +145,14 @@ class GatewayRefused(GatewayError):
     """It will not do it, however often it is asked."""
 
     code = "gateway_refused"
+
+
+class ChainError(MinerError):
+    """The chain did not answer in time, refused, or answered nonsense; it is tried again later."""
+
+    code = "chain"
+    status = 503
+    exit_code = 75
 
 
 class RequestError(MinerError):

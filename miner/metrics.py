@@ -10,6 +10,7 @@ by ``network/health.py``; the workers have no registry, their readings come over
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from prometheus_client import (
@@ -22,7 +23,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from miner.readings import DeviceReading, JournalReading, WorkerReading
+from miner.readings import DeviceReading, JournalReading, StandingReading, WorkerReading
 
 MAX_VALUES = 64
 """Of one label of one instrument: above the routes, error codes and devices there really are."""
@@ -54,6 +55,17 @@ WORKER_MEMORY = {
     "gpu_planned": ("gpu_memory_planned_bytes", "The plan's limit for this worker."),
 }
 """Readings of a worker by name, and the gauges that show them."""
+
+SCORE_BUCKETS = (0.0, 0.3, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0)
+"""Dense around the threshold of acceptance, 0.6."""
+
+VALIDATOR_READINGS = {
+    "cooldown": ("cooldown_seconds", "Until a validator may be asked again."),
+    "average": ("average_score", "A validator's smoothed score of our results."),
+    "rating": ("duel_rating", "Our rating at a validator; 1500 for a newcomer."),
+    "reward": ("reward", "What a validator makes our weight of."),
+}
+"""Readings of a validator by name, and the gauges that show them."""
 
 
 class _Bounds:
@@ -88,6 +100,8 @@ class Metrics:
         self._workers = _WorkerInstruments(self.registry)
         self._devices = _DeviceInstruments(self.registry)
         self._service = _ServiceInstruments(self.registry)
+        self._chain = _ChainInstruments(self.registry)
+        self._pull = _PullInstruments(self.registry)
 
     # Jobs
 
@@ -229,6 +243,46 @@ class Metrics:
         """How many peers the snapshot holds, and how old it is."""
         self._service.peers.set(count)
         self._service.peers_age.set(age_seconds)
+
+    def chain_synced(self, outcome: str, seconds: float | None) -> None:
+        """An attempt to read the subnet ended; ``seconds`` it took where it came to a reading."""
+        self._chain.syncs.labels(self._bound("sync", outcome)).inc()
+        if seconds is not None:
+            self._chain.sync_seconds.set(_at_least_zero(seconds))
+
+    def chain_published(self, what: str, outcome: str) -> None:
+        """An address was written to the chain, or could not be."""
+        labels = self._bound("published", what), self._bound("publication", outcome)
+        self._chain.published.labels(*labels).inc()
+
+    def standing(self, standing: StandingReading) -> None:
+        """How we stand in the subnet."""
+        self._chain.block.set(standing.block)
+        self._chain.registered.set(standing.registered)
+        self._chain.uid.set(-1 if standing.uid is None else standing.uid)
+        self._chain.rank.set(-1 if standing.rank is None else standing.rank)
+        self._chain.incentive.set(standing.incentive)
+        self._chain.emission.set(standing.emission)
+        self._chain.stake.set(standing.stake)
+        self._chain.immune.set(standing.immune_blocks)
+
+    def pulled(self, outcome: str) -> None:
+        """A validator was asked for a task: "task", "again", "cooldown", "nothing" or "failed"."""
+        self._pull.pulls.labels(self._bound("pulled", outcome)).inc()
+
+    def submitted(self, outcome: str) -> None:
+        """A result was brought: "accepted", "rejected", "skipped", "unknown" or "failed"."""
+        self._pull.submissions.labels(self._bound("submitted", outcome)).inc()
+
+    def judged(self, score: float) -> None:
+        """A validator scored a result, 0 to 1."""
+        self._pull.score.observe(_at_least_zero(score))
+
+    def validator(self, hotkey: str, readings: Mapping[str, float | None] | None) -> None:
+        """How it stands with a validator, by the names of ``VALIDATOR_READINGS``; None forgets."""
+        hotkey = self._bound("validator", hotkey)
+        for name, gauge in self._pull.validators.items():
+            _set(gauge, (hotkey,), None if readings is None else readings.get(name))
 
     def build_info(self, version: str, preset: str, device: str) -> None:
         """What runs here; to be said once."""
@@ -386,6 +440,45 @@ class _ServiceInstruments:
         self.suppressed = counter(
             "miner_log_lines_suppressed", "Log lines not written, to keep the log short.", ["kind"]
         )
+
+
+class _ChainInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.syncs = counter("miner_chain_syncs", "Attempts to read the subnet.", ["outcome"])
+        self.sync_seconds = gauge("miner_chain_sync_seconds", "What the last reading took.")
+        self.published = counter(
+            "miner_chain_publications", "Addresses written to the chain.", ["what", "outcome"]
+        )
+        self.block = gauge("miner_chain_block", "Of the last reading.")
+        self.registered = gauge("miner_registered", "1 while our hotkey is registered.")
+        self.uid = gauge("miner_uid", "Our place in the subnet; -1 without one.")
+        self.rank = gauge("miner_rank", "1 for the highest incentive; -1 without a place.")
+        self.incentive = gauge("miner_incentive_ratio", "Our share of the subnet's incentive.")
+        self.emission = gauge("miner_emission_alpha", "What the last tempo brought us.")
+        self.stake = gauge("miner_stake_alpha", "Staked to our hotkey.")
+        self.immune = gauge(
+            "miner_immunity_blocks", "Until a newcomer may take our place; 0 when one may."
+        )
+
+
+class _PullInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        self.pulls = counter("miner_pulls", "Times a validator was asked for a task.", ["outcome"])
+        self.submissions = counter(
+            "miner_submissions",
+            "Results brought to validators, and tries that failed.",
+            ["outcome"],
+        )
+        self.score = Histogram(
+            "miner_submission_score", "Of results.", buckets=SCORE_BUCKETS, registry=registry
+        )
+        self.validators = {
+            reading: Gauge(f"miner_validator_{name}", text, ["validator"], registry=registry)
+            for reading, (name, text) in VALIDATOR_READINGS.items()
+        }
 
 
 def _set(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:

@@ -1,7 +1,7 @@
 """What the metrics read of workers, devices and the journal: shapes only.
 
 Each is met by a value of the part it is about (``executor.WorkerHealth``, ``telemetry.GpuReading``,
-``journal.JournalStats``), so that the metrics depend on none of them.
+``journal.JournalStats``, ``chain_reading.Standing``), so that the metrics depend on none of them.
 """
 
 from __future__ import annotations
@@ -88,3 +88,39 @@ class JournalReading(Protocol):
     @property
     def failed(self) -> str | None:
         """Why the last commit failed."""
+
+
+class StandingReading(Protocol):
+    """What is read of how we stand in the subnet."""
+
+    @property
+    def registered(self) -> bool:
+        """Without it only ``block`` holds."""
+
+    @property
+    def block(self) -> int:
+        """At which it was read."""
+
+    @property
+    def uid(self) -> int | None:
+        """Our place."""
+
+    @property
+    def rank(self) -> int | None:
+        """1 for the highest incentive."""
+
+    @property
+    def incentive(self) -> float:
+        """0 to 1."""
+
+    @property
+    def emission(self) -> float:
+        """Alpha of the last tempo."""
+
+    @property
+    def stake(self) -> float:
+        """Alpha."""
+
+    @property
+    def immune_blocks(self) -> int:
+        """Until a newcomer may take our place."""

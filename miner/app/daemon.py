@@ -26,8 +26,10 @@ from miner.admission.peers import PeersSource
 from miner.admission.signature import Signer
 from miner.app import preflight, upkeep
 from miner.app.parts import Parts
+from miner.app.pulling import puller
 from miner.app.reload import Changes, compare, live_part
 from miner.app.signals import handled
+from miner.app.watching import chain_watch
 from miner.errors import MinerError
 from miner.job_queue import JobQueue
 from miner.journal import Journal
@@ -47,7 +49,7 @@ from miner.workers.local_executor import ENGINE, LocalExecutor
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
 """Of the server that only shows pages."""
 SETTLE_SECONDS = 10.0
-"""For bringing the last results to gateways when the daemon stops; the next life tries again."""
+"""For bringing the last results when the daemon stops; the next life tries again."""
 
 log = structlog.get_logger(__name__)
 
@@ -116,11 +118,11 @@ class Daemon:
         parts = self._parts
         assert parts is not None
         new = self._reread().settings
-        snapshot = preflight.initial_peers(new.daemon.chain.network)
         changes = compare(parts.settings, new)
-        parts.settings = live_part(parts.settings, new)
-        if snapshot.taken_at is None:  # else they are the chain's, and stay
-            parts.peers_source.replace(snapshot)
+        settings = live_part(parts.settings, new)
+        if not settings.daemon.chain.is_live:  # else they are the watch's
+            parts.peers_source.replace(preflight.initial_peers(settings.daemon.chain.network))
+        parts.settings = settings
         parts.queue.settings = new.daemon.queue
         if parts.gate is not None and parts.intake is not None:
             parts.gate.reconfigure(new.daemon.admission)
@@ -144,6 +146,8 @@ class Daemon:
             running = [tasks.create_task(one) for one in self._background(parts)]
             async with contextlib.AsyncExitStack() as doors:
                 await self._open_doors(doors, nonces)
+                if parts.watch is not None:  # it may publish where the doors are
+                    running.append(tasks.create_task(parts.watch.run()))
                 parts.open = True
                 # What is here now stays: the collector need not walk it again and again.
                 gc.collect()
@@ -155,6 +159,8 @@ class Daemon:
                 await self.drain()
                 if parts.gateway is not None:
                     await parts.gateway.settle(SETTLE_SECONDS)
+                if parts.puller is not None:
+                    await parts.puller.settle(SETTLE_SECONDS)
                 parts.open = False
             for task in running:
                 task.cancel()
@@ -175,6 +181,11 @@ class Daemon:
         if keypair is not None and "gateway" in daemon.intakes:
             client = GatewayClient(keypair, daemon.gateway)
             parts.gateway = GatewayIntake(client, queue, journal, executor, metrics, daemon.gateway)
+        parts.watch = chain_watch(parts, keypair)
+        if parts.watch is not None:
+            await parts.watch.restore()
+        if keypair is not None and "pull" in daemon.intakes:
+            parts.puller = await puller(stack, parts, keypair)
         self._parts = parts
         await stack.enter_async_context(serve_control(daemon.state_dir, parts, self))
         if daemon.metrics.enabled:
@@ -231,15 +242,15 @@ class Daemon:
         self._parts.addresses[name] = listening.url
 
     def _background(self, parts: Parts) -> Iterator[Coroutine[None, None, None]]:
-        readings = upkeep.Readings(
-            parts.metrics, parts.executor, parts.queue, parts.journal, parts.peers_source
-        )
+        readings = upkeep.Readings(parts)
         yield parts.queue.run()
         yield parts.executor.run()
         yield readings.run()
         yield upkeep.sweep(parts.journal)
         if parts.gateway is not None:
             yield parts.gateway.run()
+        if parts.puller is not None:
+            yield parts.puller.run()
 
     def _reload_soon(self) -> None:
         """What SIGHUP does; a reload that fails is told and changes nothing."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from miner.admission.gate import Gate
 from miner.admission.peers import PeersSnapshot, PeersSource
+from miner.errors import UnknownRoute
 from miner.job_queue import JobQueue
 from miner.journal import Journal
 from miner.metrics import Metrics
+from miner.network.chain_reading import ChainState
+from miner.network.chain_watch import ChainWatch
 from miner.network.gateway.intake import GatewayIntake
 from miner.network.intake import ValidatorIntake
+from miner.network.puller import Puller
 from miner.settings import QueueSettings, Settings
 from miner.version import VERSION
 from miner.workers.local_executor import LocalExecutor
@@ -29,6 +34,8 @@ class Parts:
         hotkey: ours, where validators are served.
         gate, intake: likewise.
         gateway: where gateways are asked for work.
+        puller: where validators are asked for tasks.
+        watch: of the chain, where one is named and we have a hotkey.
         addresses: where each server listens, by its name; filled as they come up.
         open: whether the doors for work are open.
     """
@@ -43,6 +50,8 @@ class Parts:
     gate: Gate | None = None
     intake: ValidatorIntake | None = None
     gateway: GatewayIntake | None = None
+    puller: Puller | None = None
+    watch: ChainWatch | None = None
     addresses: dict[str, str] = field(default_factory=dict)
     open: bool = False
     started_at: float = field(default_factory=time.monotonic)
@@ -70,6 +79,24 @@ class Parts:
         """The subnet's hotkeys, where validators are served."""
         return self.peers_source() if self.hotkey else None
 
+    @property
+    def chain(self) -> ChainState | None:
+        """How it is with the chain, where one is watched."""
+        return self.watch.state if self.watch else None
+
+    def validators(self) -> Sequence[Mapping[str, Any]]:
+        """Those that are asked for tasks.
+
+        Raises:
+            UnknownRoute: none are.
+        """
+        if self.puller is None:
+            raise UnknownRoute('no validator is asked for tasks: intakes has no "pull"')
+        return self.puller.report()
+
     def troubles(self) -> Sequence[str]:
         """What keeps it from taking work, beside workers, queue and journal."""
-        return () if self.open else ("starting or stopping",)
+        found = [] if self.open else ["starting or stopping"]
+        if self.watch is not None:
+            found += self.watch.troubles(self.settings.daemon.admission.max_peers_age_seconds)
+        return found

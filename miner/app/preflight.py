@@ -5,6 +5,7 @@ A failure here is the operator's to mend and never restarted (exit status 78).
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import resource
 import shutil
@@ -15,7 +16,8 @@ from miner.admission.signature import Signer
 from miner.admission.wallet import Surroundings, open_hotkey
 from miner.errors import ConfigError
 from miner.settings import DaemonSettings, credentials_folder, hotkey_password
-from miner.settings.subnet import STATIC
+from miner.settings.daemon import DETECT
+from miner.settings.subnet import STATIC, is_beside_us
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """A journal that cannot grow loses promises; results of an hour take some hundred MiB."""
@@ -25,10 +27,12 @@ def check(settings: DaemonSettings) -> None:
     """Does nothing where the daemon can start.
 
     Raises:
-        ConfigError: an intake has nobody to ask, or the disk is full.
+        ConfigError: an intake has nobody to ask, what is to be published cannot be reached, or the
+            disk is full.
     """
     if "gateway" in settings.intakes and not settings.gateway.urls:
         raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
+    _check_published(settings)
     _check_disk(settings.state_dir)
 
 
@@ -64,6 +68,20 @@ def initial_peers(network: str) -> PeersSnapshot:
     if not network.startswith(STATIC):
         return PeersSnapshot.of(taken_at=-math.inf)
     return read_static_peers(Path(network.removeprefix(STATIC)))
+
+
+def _check_published(settings: DaemonSettings) -> None:
+    """An address that nobody can reach must not go to the chain: it costs a fee, and validators."""
+    axon, network = settings.axon, settings.chain.network
+    if not settings.chain.is_live or axon.publish == "never" or axon.external_ip in ("", DETECT):
+        return
+    if not (ipaddress.ip_address(axon.external_ip).is_global or is_beside_us(network)):
+        raise ConfigError(
+            f"axon.external_ip: {axon.external_ip} is not a public address, and {network} is a "
+            "public network; set the address that validators reach"
+        )
+    if axon.serve_prometheus and not settings.metrics.enabled:
+        raise ConfigError("axon.serve_prometheus: is on while metrics.enabled is off")
 
 
 def _check_disk(folder: Path) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 from miner.settings import Settings
 
-LIVE = ("daemon.admission.", "daemon.queue.", "daemon.log.", "daemon.chain.network")
+LIVE = ("daemon.admission.", "daemon.queue.", "daemon.log.")
+NETWORK = "daemon.chain.network"
+"""Live as well while it names a file or nobody, before and after: a chain's watch is built in."""
 BUILT_IN = tuple(
     f"daemon.admission.{key}"
     for key in (
@@ -42,7 +44,7 @@ def compare(old: Settings, new: Settings) -> Changes:
     """What changed between two readings of the settings."""
     before, after = dict(_flat(old.model_dump())), dict(_flat(new.model_dump()))
     changed = [key for key in sorted(before | after) if before.get(key) != after.get(key)]
-    live = [key for key in changed if key.startswith(LIVE) and key not in BUILT_IN]
+    live = [key for key in changed if _is_live(key, old, new)]
     return Changes(
         tuple(map(_shown, live)), tuple(_shown(key) for key in changed if key not in live)
     )
@@ -50,8 +52,17 @@ def compare(old: Settings, new: Settings) -> Changes:
 
 def live_part(old: Settings, new: Settings) -> Settings:
     """The settings that hold after a reload: the new ones where that is possible."""
-    update = {key: getattr(new.daemon, key) for key in ("admission", "queue", "log", "chain")}
+    update = {key: getattr(new.daemon, key) for key in ("admission", "queue", "log")}
+    if _is_live(NETWORK, old, new):
+        chain = old.daemon.chain.model_copy(update={"network": new.daemon.chain.network})
+        update["chain"] = chain
     return old.model_copy(update={"daemon": old.daemon.model_copy(update=update)})
+
+
+def _is_live(key: str, old: Settings, new: Settings) -> bool:
+    if key == NETWORK:
+        return not (old.daemon.chain.is_live or new.daemon.chain.is_live)
+    return key.startswith(LIVE) and key not in BUILT_IN
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import structlog
 
-from miner.admission.peers import PeersSnapshot
+from miner.app.parts import Parts
 from miner.errors import JournalUnavailable
-from miner.executor import Executor
 from miner.gpu.telemetry import Telemetry
-from miner.job_queue import JobQueue
 from miner.journal import Journal
-from miner.metrics import Metrics
+from miner.network.view import why_not_ready
 
 READING_SECONDS = 2.0
 """Prometheus scrapes every few seconds; older readings would be drawn as steps."""
@@ -28,40 +25,25 @@ log = structlog.get_logger(__name__)
 
 
 class Readings:
-    """Brings the gauges up to date.
+    """Brings the gauges up to date."""
 
-    Args:
-        peers: the snapshot in use.
-    """
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        executor: Executor,
-        queue: JobQueue,
-        journal: Journal,
-        peers: Callable[[], PeersSnapshot],
-    ) -> None:
-        self._metrics = metrics
-        self._executor = executor
-        self._queue = queue
-        self._journal = journal
-        self._peers = peers
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._telemetry = Telemetry()
 
     def take(self) -> None:
         """Reads everything once; milliseconds."""
-        health = self._executor.health()
-        for worker in health.workers:
-            self._metrics.worker(worker)
+        parts, metrics = self._parts, self._parts.metrics
+        for worker in parts.executor.health().workers:
+            metrics.worker(worker)
         for reading in self._telemetry.read():
-            self._metrics.gpu(reading)
-        state = self._queue.snapshot()
-        self._metrics.queue(state.depth, state.in_flight)
-        self._metrics.journal(self._journal.stats)
-        self._metrics.ready(health.ready and state.accepting)
-        snapshot = self._peers()
-        self._metrics.peers(len(snapshot.peers), snapshot.age_seconds(time.monotonic()))
+            metrics.gpu(reading)
+        state = parts.queue.snapshot()
+        metrics.queue(state.depth, state.in_flight)
+        metrics.journal(parts.journal.stats)
+        metrics.ready(not why_not_ready(parts))
+        snapshot = parts.peers_source()
+        metrics.peers(len(snapshot.peers), snapshot.age_seconds(time.monotonic()))
 
     async def run(self) -> None:
         """Reads again and again, until cancelled."""

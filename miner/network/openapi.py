@@ -103,6 +103,7 @@ STATUS: Schema = {
         "workers": {"type": "array", "items": {"type": "object", "required": ["name", "state"]}},
         "journal": {"type": "object", "required": ["failed", "file_bytes", "unfinished"]},
         "peers": {"type": ["object", "null"]},
+        "chain": {"type": ["object", "null"]},
         "counters": {"type": "object", "additionalProperties": {"type": "number"}},
     },
 }

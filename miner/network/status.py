@@ -5,9 +5,11 @@ Bounded: of a long queue only the first jobs are listed. It holds no prompts and
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from miner.executor import WorkerHealth
+from miner.network.chain_reading import ChainState
 from miner.network.replies import finite
 from miner.network.view import DaemonView, QueueView, why_not_ready
 
@@ -36,6 +38,7 @@ def status(view: DaemonView, now: float) -> dict[str, Any]:
         "workers": [_worker(worker) for worker in view.executor.health().workers],
         "journal": _journal(view),
         "peers": _peers(view, now),
+        "chain": _chain(view.chain),
         "counters": view.metrics.totals(),
     }
 
@@ -85,4 +88,16 @@ def _journal(view: DaemonView) -> dict[str, Any]:
 def _peers(view: DaemonView, now: float) -> dict[str, Any] | None:
     if view.peers is None:
         return None
-    return {"count": len(view.peers.peers), "age_seconds": round(view.peers.age_seconds(now), 3)}
+    return {"count": len(view.peers.peers), "age_seconds": finite(view.peers.age_seconds(now))}
+
+
+def _chain(state: ChainState | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {
+        "network": state.network,
+        "netuid": state.netuid,
+        "failures": state.failures,
+        "last_error": state.last_error,
+        "standing": None if state.standing is None else asdict(state.standing),
+    }

@@ -7,12 +7,13 @@ journal are the real ones in service and small fakes in tests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from miner.admission.peers import PeersSnapshot
 from miner.executor import ExecutorHealth
 from miner.job import Asset, Job, Outcome
 from miner.metrics import Metrics
+from miner.network.chain_reading import ChainState
 from miner.settings.daemon import QueueSettings
 
 
@@ -218,6 +219,17 @@ class DaemonView(Protocol):
     @property
     def peers(self) -> PeersSnapshot | None:
         """The subnet's hotkeys, where validators are served."""
+
+    @property
+    def chain(self) -> ChainState | None:
+        """How it is with the chain, where one is watched."""
+
+    def validators(self) -> Sequence[Mapping[str, Any]]:
+        """Those that are asked for tasks, one line each, as in ``puller/report.py``.
+
+        Raises:
+            UnknownRoute: none are: the daemon does not pull.
+        """
 
     def troubles(self) -> Sequence[str]:
         """What else keeps it from taking work, one line each."""

@@ -5,6 +5,7 @@ Durations are seconds. Of the wallet only the hotkey is ever read, never the col
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -17,6 +18,17 @@ STATIC = "static:"
 NETWORKS = ("finney", "test", "local")
 WALLETS = Path("~/.bittensor/wallets")
 """Where wallets lie by custom."""
+
+
+def is_beside_us(network: str) -> bool:
+    """Whether this network's node lies in private address ranges, and so may its peers."""
+    host = urlsplit(network).hostname if "//" in network else network
+    if host in ("local", "localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host or "").is_global
+    except ValueError:
+        return False
 
 
 class WalletSettings(Section):

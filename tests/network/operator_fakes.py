@@ -15,6 +15,7 @@ from miner.errors import ConfigError, QueueFull
 from miner.executor import ExecutorHealth, WorkerHealth
 from miner.job import Asset, Failure, Job, Outcome
 from miner.metrics import Metrics
+from miner.network.chain_reading import ChainState
 from miner.network.server import serve
 from miner.settings.daemon import ListenLimits, QueueSettings
 
@@ -151,6 +152,7 @@ class FakeView:
     metrics: Metrics = field(default_factory=Metrics)
     queue_settings: QueueSettings = field(default_factory=QueueSettings)
     peers: PeersSnapshot | None = PEERS
+    chain: ChainState | None = None
     troubled: tuple[str, ...] = ()
 
     def troubles(self) -> Sequence[str]:
