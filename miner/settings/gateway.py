@@ -26,7 +26,8 @@ class GatewaySettings(Section):
         worker_id: tells the workers of one hotkey apart.
         model: what is offered to be made, in the gateway's words.
         tags: of this worker, for tasks that want one.
-        format: of the results; the gateway reads both.
+        format: of the results. The subnet's gateways store what they are brought, and hand it on
+            as SPZ; PLY is for a gateway of one's own.
         poll_seconds: between two questions to the same gateway.
         ahead: tasks that may wait here while all workers are busy; more are not asked for.
         call_seconds: a question that takes longer is given up.
