@@ -26,7 +26,7 @@ class Reconstructor:
 
     def __init__(self, model: TripoSR, device: Device) -> None:
         self.model = model
-        self._device = device
+        self.device = device
 
     @classmethod
     def load(cls, folder: Path, settings: ReconstructSettings, device: Device) -> Reconstructor:
@@ -45,19 +45,21 @@ class Reconstructor:
         Raises:
             BadOutput: the codes are not finite.
         """
-        rgb = torch.from_numpy(picture)[None].to(self._device.torch_device)
+        rgb = torch.from_numpy(picture)[None].to(self.device.torch_device)
         codes: Tensor = self.model.encode(rgb)[0]
         if not torch.isfinite(codes).all():
             raise BadOutput(STAGE, "the scene codes hold numbers that are not finite")
         return codes
 
     def to_gaussians(
-        self, codes: Tensor, keys: SurfaceKeys, seed: int
+        self, codes: Tensor, keys: SurfaceKeys, seed: int, chunk: int | None = None
     ) -> tuple[Gaussians, SurfaceReport]:
         """The surface of the field as Gaussians, in the scene frame, with what it took.
+
+        With a ``chunk`` so many points of the field are asked at a time, at most.
 
         Raises:
             BadOutput: the field has no surface.
         """
         settings = SurfaceSettings(**keys.model_dump())
-        return field_to_gaussians(self.model.field(codes), settings, seed)
+        return field_to_gaussians(self.model.field(codes, chunk), settings, seed)

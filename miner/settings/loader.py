@@ -29,7 +29,7 @@ PASSWORD_VARIABLE = "MINER_HOTKEY_PASSWORD"  # noqa: S105 - the name of a variab
 """No setting: what is secret is neither printed with the settings nor kept in them."""
 WITHHELD = ("NOTIFY_", "CREDENTIALS_", PASSWORD_VARIABLE)
 """Beginnings of variables that are this process's own and no worker's."""
-PRESET_SECTIONS = ("text_to_image", "background", "reconstruct", "surface")
+PRESET_SECTIONS = ("text_to_image", "background", "reconstruct", "surface", "dreamgaussian")
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -49,7 +49,7 @@ class Options(DaemonSettings, BaseSettings):
 
     Attributes:
         preset: name of a preset, or path of a preset file ending in ``.toml``.
-        text_to_image, background, reconstruct, surface: override keys of the preset.
+        text_to_image, background, reconstruct, surface, dreamgaussian: override keys of the preset.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -61,6 +61,7 @@ class Options(DaemonSettings, BaseSettings):
     background: dict[str, Any] = {}
     reconstruct: dict[str, Any] = {}
     surface: dict[str, Any] = {}
+    dreamgaussian: dict[str, Any] = {}
 
     @classmethod
     def settings_customise_sources(

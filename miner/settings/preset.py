@@ -94,6 +94,67 @@ class SurfaceKeys(Section):
     island_share: float = Field(default=0.01, ge=0, le=0.5)
 
 
+class SelfCheckSettings(Section):
+    """The last stage: is what was made what was asked for, as the subnet's scorer would see it.
+
+    The score follows the subnet's formula: 0 where the alignment of the views with the prompt is
+    under ``least_alignment``, else 0.2 of the alignment and 0.8 of ``assumed_quality``, which
+    stands for what only the scorer's own networks can tell.
+
+    Attributes:
+        mode: ``off``; ``report`` measures; ``on`` also tries other seeds for a prompt while a
+            score is under ``threshold`` and time that costs nothing is left.
+        weights: a CLIP folder in the layout of transformers, as ``gpu/weights.py`` finds it.
+        threshold: a score under it counts as a failed check; the subnet accepts from 0.6.
+        best_of: candidates at most, the first included.
+        free_seconds: time from the start of a job within which another candidate must be expected
+            to end, for jobs that do not bring a figure of their own.
+        views: how many of the scorer's 16, spread evenly; 16 is all of them.
+        size_px: side of a view; the scorer's is 518.
+        max_gaussians: larger splats are thinned for the views, which a CPU needs; 0 never thins.
+        text_divisor: the subnet divides the pooled cosine of text and views by 0.35.
+        image_divisor: the same for a picture in place of a text.
+        least_alignment: under this the subnet's score is 0.
+        pixel_factor: of the mean and the deviation by which pixels are normalised; the subnet
+            multiplies both by 3, and its divisor goes with that.
+        assumed_quality: 0 to 1.
+        lowercase: for models whose tokenizers know small letters only.
+        dtype: ``auto`` is bfloat16 on CUDA and float32 on the CPU.
+    """
+
+    mode: Literal["off", "report", "on"] = "off"
+    weights: str = ""
+    threshold: float = Field(default=0.6, ge=0, le=1)
+    best_of: int = Field(default=3, ge=1, le=32)
+    free_seconds: float = Field(default=0.0, ge=0, le=3600)
+    views: int = Field(default=16, ge=1, le=16)
+    size_px: int = Field(default=256, ge=32, le=1024)
+    max_gaussians: int = Field(default=0, ge=0)
+    text_divisor: float = Field(default=0.35, gt=0, le=1)
+    image_divisor: float = Field(default=1.0, gt=0, le=1)
+    least_alignment: float = Field(default=0.3, ge=0, le=1)
+    pixel_factor: float = Field(default=1.0, gt=0, le=10)
+    assumed_quality: float = Field(default=0.75, ge=0, le=1)
+    lowercase: bool = False
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    @model_validator(mode="after")
+    def _check(self) -> SelfCheckSettings:
+        if self.mode != "off" and not self.weights:
+            raise ValueError("weights: the self-check needs a model; name one or set mode = off")
+        return self
+
+
+class DreamGaussianKeys(Section):
+    """The generator to roll back to, where the preset has one.
+
+    Attributes:
+        config: a file under ``config/dreamgaussian`` by name, or its absolute path; empty: none.
+    """
+
+    config: str = ""
+
+
 class Preset(Section):
     """One complete choice of models and of how they are run: a file under ``config/presets``."""
 
@@ -103,3 +164,5 @@ class Preset(Section):
     background: BackgroundSettings
     reconstruct: ReconstructSettings
     surface: SurfaceKeys = SurfaceKeys()
+    dreamgaussian: DreamGaussianKeys = DreamGaussianKeys()
+    self_check: SelfCheckSettings = SelfCheckSettings()

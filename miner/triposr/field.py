@@ -58,20 +58,27 @@ class TriplaneField:
     point: planes of n_neurons channels, whose samples are summed where features were concatenated.
     """
 
-    def __init__(self, codes: Tensor, decoder: PointDecoder, renderer: RendererConfig) -> None:
+    def __init__(
+        self,
+        codes: Tensor,
+        decoder: PointDecoder,
+        renderer: RendererConfig,
+        chunk: int | None = None,
+    ) -> None:
         """Fold the first layer into the planes.
 
         Args:
             codes: [3,C,R,R].
             decoder: of the model that made the codes; used, not copied.
             renderer: for the radius and the density's bias.
+            chunk: points at a time; what suits the device when not given.
         """
         first = decoder.first
         weight = first.weight.float().reshape(first.out_features, 3, -1)
         self._planes = torch.einsum("npc,pchw->phwn", weight, codes.float()).contiguous()
         self._decoder = decoder
         self._renderer = renderer
-        self._chunk = CHUNK_CUDA if codes.is_cuda else CHUNK_CPU
+        self._chunk = chunk or (CHUNK_CUDA if codes.is_cuda else CHUNK_CPU)
 
     @property
     def radius(self) -> float:

@@ -152,13 +152,14 @@ class TripoSR(nn.Module):
         bias = self.config.renderer.density_bias
         return activate_density(density[0], bias), activate_color(color[0])
 
-    def field(self, codes: Tensor) -> TriplaneField:
+    def field(self, codes: Tensor, chunk: int | None = None) -> TriplaneField:
         """The field of one scene, made ready for many points: what the surface and pictures read.
 
         Args:
             codes: [3,C,R,R], one element of what ``encode`` returns.
+            chunk: points computed at a time; what suits the device when not given.
         """
-        return TriplaneField(codes, self.decoder, self.config.renderer)
+        return TriplaneField(codes, self.decoder, self.config.renderer, chunk)
 
     @torch.no_grad()
     def render(self, codes: Tensor, camera: Camera) -> Tensor:

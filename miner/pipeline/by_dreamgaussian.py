@@ -1,0 +1,120 @@
+"""The rollback's generator: DreamGaussian fits Gaussians to a picture or prompt, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal
+
+from torch import nn
+
+from miner.dreamgaussian.fit import Fitter
+from miner.dreamgaussian.settings import FitSettings, load_fit_settings
+from miner.errors import ConfigError
+from miner.gpu.device import Device
+from miner.gpu.weights import WeightStore
+from miner.pipeline.generator import Call, Lifted, Subject
+from miner.settings import Preset
+
+STAGE: Final = "dreamgaussian"
+
+KEPT_SECONDS: Final = 0.5
+"""Of a job's time, for the check and the encoding that follow."""
+
+DEPTH: Final = 3
+"""A guidance holds its networks, or a model that holds them."""
+
+
+class ByDreamGaussian:
+    """A loaded fitter as a generator."""
+
+    def __init__(self, fitter: Fitter, device: Device) -> None:
+        self.takes: Literal["picture", "prompt"] = takes(fitter.settings)
+        self._fitter = fitter
+        self._device = device
+
+    @classmethod
+    def offered(cls, preset: Preset) -> bool:
+        """Where the preset names a configuration."""
+        return bool(preset.dreamgaussian.config)
+
+    @classmethod
+    def weights(cls, preset: Preset) -> Sequence[str]:
+        """Of the guidance, if it is used."""
+        keys = _settings(preset).guidance
+        if keys.weight == 0.0:
+            return []
+        return [name for name in (keys.weights, keys.vae_weights) if name]
+
+    @classmethod
+    def load(
+        cls,
+        preset: Preset,
+        store: WeightStore,
+        device: Device,
+        reading: Callable[[str], AbstractContextManager[Any]],
+    ) -> ByDreamGaussian:
+        """The fitter of the preset's configuration, with its guidance.
+
+        Raises:
+            WeightsError: the guidance's weights are missing or damaged.
+            ConfigError: there is no such configuration.
+        """
+        settings = _settings(preset)
+        with reading(settings.guidance.weights):
+            return cls(Fitter.load(settings, store, device), device)
+
+    def generate(self, subject: Subject, call: Call) -> Lifted:
+        """Gaussians fitted in the time that is left for the job.
+
+        Raises:
+            BadOutput: nothing came of the fit.
+            DeadlineExceeded: no time is left.
+            StageError: as the stage raises.
+        """
+        pictured = self.takes == "picture"
+        left = call.left_seconds() - KEPT_SECONDS
+        with call.stage(STAGE):
+            gaussians = self._fitter.fit(
+                image=subject.cutout if pictured else None,
+                prompt=None if pictured else subject.prompt,
+                start=subject.start,
+                seed=subject.seed,
+                deadline_seconds=left if math.isfinite(left) else None,
+                cancel=call.cancel,
+                on_progress=lambda done, total: call.report(STAGE, done, total),
+            )
+        return Lifted(gaussians)
+
+    def park(self) -> None:
+        """To the host's memory."""
+        self._move("cpu")
+
+    def wake(self) -> None:
+        """Back to the device."""
+        self._move(self._device.torch_device)
+
+    def _move(self, place: Any) -> None:
+        for network in _networks(self._fitter, DEPTH):
+            network.to(place)
+
+
+def takes(settings: FitSettings) -> Literal["picture", "prompt"]:
+    """What a configuration makes its Gaussians of."""
+    return "picture" if settings.guidance.kind == "zero123" else "prompt"
+
+
+def _settings(preset: Preset) -> FitSettings:
+    if not preset.dreamgaussian.config:
+        raise ConfigError(f"preset {preset.name}: dreamgaussian.config: names no configuration")
+    return load_fit_settings(preset.dreamgaussian.config)
+
+
+def _networks(holder: object, depth: int) -> Iterator[nn.Module]:
+    """The networks that an object's attributes hold."""
+    for value in getattr(holder, "__dict__", {}).values():
+        if isinstance(value, nn.Module):
+            yield value
+        elif depth > 1 and type(value).__module__.startswith("miner."):
+            yield from _networks(value, depth - 1)

@@ -1,0 +1,92 @@
+"""The first generator: TripoSR makes a field of a framed picture, its surface becomes Gaussians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Literal
+
+from miner.gpu.device import Device
+from miner.gpu.weights import WeightStore
+from miner.pipeline.generator import Call, Lifted, Subject
+from miner.pipeline.reconstruct import STAGE, SURFACE_STAGE, Reconstructor
+from miner.settings import Preset, SurfaceKeys
+
+SMALL_CHUNK: Final = 2048
+"""Points of the field asked at a time when memory is short: a fourth of a CPU's, and on CUDA
+little enough that the model itself is what remains."""
+
+
+class ByTripoSR:
+    """A loaded TripoSR as a generator.
+
+    Attributes:
+        reconstructor: the model.
+        keys: of the surface.
+    """
+
+    takes: Literal["picture", "prompt"] = "picture"
+
+    def __init__(self, reconstructor: Reconstructor, keys: SurfaceKeys) -> None:
+        self.reconstructor = reconstructor
+        self.keys = keys
+
+    @classmethod
+    def offered(cls, preset: Preset) -> bool:
+        """Always: every preset says how."""
+        return True
+
+    @classmethod
+    def weights(cls, preset: Preset) -> Sequence[str]:
+        """Of its one folder."""
+        return [preset.reconstruct.weights]
+
+    @classmethod
+    def load(
+        cls,
+        preset: Preset,
+        store: WeightStore,
+        device: Device,
+        reading: Callable[[str], AbstractContextManager[Path]],
+    ) -> ByTripoSR:
+        """The model of the preset.
+
+        Raises:
+            WeightsError: the folder holds no such model.
+        """
+        with reading(preset.reconstruct.weights) as path:
+            model = Reconstructor.load(path, preset.reconstruct, device)
+        return cls(model, preset.surface)
+
+    def generate(self, subject: Subject, call: Call) -> Lifted:
+        """Gaussians on the surface that the picture suggests.
+
+        Raises:
+            BadOutput: codes that are not finite, or no surface.
+            StageError: as the stages raise.
+        """
+        assert subject.framed is not None, "it takes a picture"
+        keys = self._keys(call)
+        chunk = SMALL_CHUNK if "smaller_chunk" in call.steps else None
+        with call.stage(STAGE):
+            codes = self.reconstructor.encode(subject.framed)
+        with call.stage(SURFACE_STAGE):
+            gaussians, surface = self.reconstructor.to_gaussians(codes, keys, subject.seed, chunk)
+        return Lifted(gaussians, surface, codes)
+
+    def park(self) -> None:
+        """To the host's memory."""
+        self.reconstructor.model.to("cpu")
+
+    def wake(self) -> None:
+        """Back to the device."""
+        self.reconstructor.model.to(self.reconstructor.device.torch_device)
+
+    def _keys(self, call: Call) -> SurfaceKeys:
+        keys, changed = self.keys, {}
+        if call.count is not None:
+            changed["count"] = call.count
+        if "smaller_resolution" in call.steps and keys.resolution > keys.base_resolution:
+            changed["resolution"] = keys.resolution // 2
+        return keys.model_copy(update=changed)
