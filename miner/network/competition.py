@@ -96,7 +96,7 @@ class Competition:
 
 
 def in_their_frame(asset: Asset, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-    """A PLY file of the splat as their renderer wants it turned; a tenth of a second for a million.
+    """A PLY file of the splat as their renderer wants it turned; half a second for a million.
 
     Raises:
         BadOutput: it is larger than the judges take.
