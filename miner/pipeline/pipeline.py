@@ -1,12 +1,13 @@
 """The whole line, resident and warm: a prompt or a picture goes in, checked Gaussians come out.
 
-    text_to_image -> background -> reconstruct -> surface -> quality
+    text_to_image -> background -> reconstruct -> surface -> quality -> self_check
 
 One instance serves one caller at a time. Files, formats and queues are the business of others.
 """
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,23 +19,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from miner.errors import OutOfMemory
+from miner.errors import OutOfMemory, StageError
 from miner.geometry.gaussians import Gaussians
 from miner.gpu.allocator import keep_freed_memory
 from miner.gpu.device import Device, choose_device
 from miner.gpu.weights import WeightStore
-from miner.pipeline import background, quality, reconstruct, text_to_image
+from miner.pipeline import background, quality, reconstruct, selfcheck, text_to_image
 from miner.pipeline.background import BackgroundRemover
 from miner.pipeline.fidelity import Fidelity, compare
 from miner.pipeline.prompts import clean_prompt
 from miner.pipeline.quality import QualityReport
 from miner.pipeline.reconstruct import Reconstructor
+from miner.pipeline.selfcheck import SelfCheck, Verdict
 from miner.pipeline.stage import CancelFlag, Timings, stage
 from miner.pipeline.text_to_image import TextToImage
 from miner.settings import Preset
 from miner.triposr.surface import SurfaceReport
 
 WARM_UP_PROMPT = "a red cube"
+
+log = logging.getLogger(__name__)
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the name of a stage, its steps done and its steps in all, as a stage goes on."""
@@ -69,6 +73,8 @@ class GenerationResult:
         quality: what the gate measured.
         fidelity: the splat against its field, where that was asked for.
         timings: seconds by stage, in order.
+        check: what the self-check found; None where it is off, or did not work.
+        candidates: how many were made, this one included.
     """
 
     prompt: str | None
@@ -81,6 +87,8 @@ class GenerationResult:
     quality: QualityReport
     fidelity: Fidelity | None
     timings: Timings
+    check: Verdict | None = None
+    candidates: int = 1
 
 
 class Pipeline:
@@ -97,12 +105,14 @@ class Pipeline:
         painter: TextToImage | None,
         remover: BackgroundRemover,
         reconstructor: Reconstructor,
+        checker: SelfCheck | None = None,
     ) -> None:
         self.preset = preset
         self.device = device
         self.painter = painter
         self.remover = remover
         self.reconstructor = reconstructor
+        self.checker = checker
         self.load_timings: Timings = {}
 
     @classmethod
@@ -130,8 +140,10 @@ class Pipeline:
         keep_freed_memory()
         store = WeightStore(weights_dir, preset.name)
         cutting, lifting, painting = preset.background, preset.reconstruct, preset.text_to_image
+        checking = preset.self_check
         wanted = [cutting.weights, lifting.weights]
         wanted += [painting.weights] if text_to_image_too else []
+        wanted += [checking.weights] if checking.mode != "off" else []
         found = {reference: store.find(reference) for reference in wanted}  # before any loads
         timings: Timings = {}
 
@@ -148,7 +160,11 @@ class Pipeline:
         if text_to_image_too:
             with loading(text_to_image.STAGE, painting.weights) as path:
                 painter = TextToImage.load(path, painting, place)
-        pipeline = cls(preset, place, painter, remover, reconstructor)
+        checker = None
+        if checking.mode != "off":
+            with loading(selfcheck.STAGE, checking.weights) as path:
+                checker = SelfCheck.load(path, checking, place)
+        pipeline = cls(preset, place, painter, remover, reconstructor, checker)
         pipeline.load_timings = timings
         return pipeline
 
@@ -243,6 +259,7 @@ class Pipeline:
             gaussians, surface = self.reconstructor.to_gaussians(codes, keys, job.seed)
         with self._stage(quality.STAGE, job):
             verdict = quality.check(gaussians)
+        found = self._check(job, gaussians)
         fidelity = self._compare(job, codes, gaussians, surface) if measure else None
         return GenerationResult(
             job.prompt,
@@ -255,7 +272,20 @@ class Pipeline:
             verdict,
             fidelity,
             job.timings,
+            found,
         )
+
+    def _check(self, job: _Job, gaussians: Gaussians) -> Verdict | None:
+        """What the self-check says; a check that fails costs the verdict, not the splat."""
+        if self.checker is None:
+            return None
+        asked = job.picture if job.prompt is None else job.prompt
+        try:
+            with self._memory_freed(), self._stage(selfcheck.STAGE, job):
+                return self.checker.judge(gaussians, asked)
+        except StageError as error:
+            log.warning("the self-check did not work: %s", error)
+            return None
 
     def _compare(
         self, job: _Job, codes: Tensor, gaussians: Gaussians, surface: SurfaceReport

@@ -35,6 +35,7 @@ from miner.settings.preset import (
     DreamGaussianKeys,
     Preset,
     ReconstructSettings,
+    SelfCheckSettings,
     SurfaceKeys,
     TextToImageSettings,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "ReconstructSettings",
     "RollbackSettings",
     "Section",
+    "SelfCheckSettings",
     "Settings",
     "SurfaceKeys",
     "TextToImageSettings",

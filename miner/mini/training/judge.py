@@ -70,7 +70,8 @@ def load_judge(path: Path) -> Judge:
     return judge.eval()
 
 
-def _degraded(x: Tensor) -> Tensor:
+def degraded(x: Tensor) -> Tensor:
+    """Pictures [B,3,64,64] in [-1,1] shifted, softened and with noise."""
     shift = torch.randint(-4, 5, (2,)).tolist()
     x = torch.roll(x, shift, (2, 3))
     blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -93,7 +94,7 @@ def train(data_folder: Path, path: Path, minutes: float, seed: int) -> None:
             group["lr"] = 2e-3 * learning_rate(step, progress)
         rows = torch.randint(500, len(pictures), (48,))
         x = pictures[rows].permute(0, 3, 1, 2).float() / 127.5 - 1
-        kind, color = judge(_degraded(x))
+        kind, color = judge(degraded(x))
         loss = F.cross_entropy(kind, kinds[rows]) + F.cross_entropy(color, colors[rows])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
