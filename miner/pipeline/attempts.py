@@ -12,13 +12,7 @@ from typing import Generic, TypeVar
 
 from miner.errors import BadOutput, MinerError, OutOfMemory, StageError, WorkerLost
 from miner.job import Plan
-from miner.pipeline.breaker import (
-    BAD_OUTPUT,
-    EXCEPTION,
-    FITTING,
-    OUT_OF_MEMORY,
-    WORKER_LOST,
-)
+from miner.pipeline.breaker import BAD_OUTPUT, EXCEPTION, OUT_OF_MEMORY, WORKER_LOST, fits
 
 Result = TypeVar("Result")
 
@@ -110,13 +104,9 @@ def _next_step(
     if error.stage in SHARED_STAGES:
         return ()
     for step in plan.spare_steps:
-        if step not in steps and OUT_OF_MEMORY in _fitting(step):
+        if step not in steps and fits(step, OUT_OF_MEMORY):
             return (*steps, step)
     return ()
-
-
-def _fitting(step: str) -> frozenset[str]:
-    return next((causes for known, causes in FITTING.items() if known == step), frozenset())
 
 
 def _may_fall_back(plan: Plan, generator: str, left_seconds: float) -> bool:

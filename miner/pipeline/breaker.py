@@ -47,6 +47,11 @@ FITTING: Final[Mapping[Step, frozenset[str]]] = {
 """What each smaller step may be a remedy for."""
 
 
+def fits(step: str, cause: str) -> bool:
+    """Whether a smaller step may be a remedy for a cause."""
+    return any(known == step and cause in causes for known, causes in FITTING.items())
+
+
 @dataclass(frozen=True)
 class Choice:
     """Where one job goes.
@@ -125,7 +130,7 @@ class Breaker:
         self._number = self._epoch = 0
         self._window = Window()
         if settings.pin != "auto":
-            self.pin(settings.pin, BY_CONFIGURATION)
+            self.state, self._target, self.cause = "pinned", settings.pin, BY_CONFIGURATION
 
     # How it is
 

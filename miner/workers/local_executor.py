@@ -112,6 +112,15 @@ class LocalExecutor:
         return sum(supervisor.capacity for supervisor in self._supervisors)
 
     @property
+    def generators(self) -> tuple[str, ...]:
+        """Names of those that every worker that was ready has; empty until one was."""
+        said = [one.readiness for one in self._supervisors]
+        known = [readiness.generators for readiness in said if readiness is not None]
+        if not known:
+            return ()
+        return tuple(name for name in known[0] if all(name in others for others in known))
+
+    @property
     def service_seconds_hint(self) -> float | None:
         """What the slowest worker's warm-up job took."""
         said = (supervisor.readiness for supervisor in self._supervisors)

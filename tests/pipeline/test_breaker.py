@@ -217,6 +217,14 @@ def test_a_release_returns_to_the_primary() -> None:
     assert it.story == [("open", "exception"), ("closed", "hand")]
 
 
+def test_a_configured_pin_holds_from_the_start() -> None:
+    """Nothing has to be decided for it."""
+    it = bench(pin="rollback")
+
+    assert it.breaker.choose().generator == "dreamgaussian"
+    assert it.changes == []
+
+
 def test_configuration_pins_and_releases() -> None:
     """A changed pin takes the place of what holds; an unchanged one leaves it alone."""
     it = bench()
