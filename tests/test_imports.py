@@ -32,7 +32,11 @@ LAYERS: list[set[str]] = [
 SIDEWAYS: set[tuple[str, str]] = set()
 
 ONLY_IN: dict[str, set[str]] = {
-    "diffusers": {"pipeline/text_to_image.py", "dreamgaussian/guidance.py"},
+    "diffusers": {
+        "pipeline/text_to_image.py",
+        "dreamgaussian/guidance_latents.py",
+        "dreamgaussian/guidance_mvdream.py",
+    },
     "rembg": {"pipeline/background.py"},
     "gsplat": {"rendering/rasterize_cuda.py"},
     "huggingface_hub": {"gpu/fetch.py"},
@@ -55,6 +59,7 @@ WITHOUT_TORCH = [
     "miner.pipeline.prompts",
     "miner.pipeline.images",
     "miner.pipeline.quality",
+    "miner.dreamgaussian.settings",
     "miner.job",
     "miner.executor",
     "miner.workers.engine",

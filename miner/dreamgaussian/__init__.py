@@ -1,0 +1,1 @@
+"""DreamGaussian: Gaussians fitted to a picture or prompt by asking a diffusion model."""
