@@ -72,7 +72,7 @@ class Connections:
         try:
             limit = self._settings.timeout_seconds
             with _translated(limit):
-                client = await thread.call(self._connect(), limit)
+                client = await thread.call(self._connect, limit)
         except BaseException:
             await self._end(thread)
             raise
@@ -114,7 +114,7 @@ class Connection:
         Raises:
             ChainError: no answer in time, an error, no such subnet, or nonsense.
         """
-        return await self._call(self._read())
+        return await self._call(self._read)
 
     async def serving_interval_blocks(self) -> int:
         """How many blocks must lie between two publications of one hotkey, by the chain's rule.
@@ -122,7 +122,7 @@ class Connection:
         Raises:
             ChainError: as ``read``.
         """
-        return await self._call(self._interval())
+        return await self._call(self._interval)
 
     async def prometheus(self, hotkey: str) -> Served:
         """What this hotkey has published of its metrics.
@@ -130,7 +130,7 @@ class Connection:
         Raises:
             ChainError: as ``read``.
         """
-        return await self._call(self._prometheus(hotkey))
+        return await self._call(lambda: self._prometheus(hotkey))
 
     async def serve_axon(self, ip: str, port: int) -> None:
         """Publishes where our axon is reached; when this returns, a block holds it.
@@ -138,21 +138,29 @@ class Connection:
         Raises:
             ChainError: as ``read``, or the chain refused. After a timeout it may hold all the same.
         """
-        await self._call(self._execute(bt.ServeAxon(self._settings.netuid, ip, port)))
+        await self._execute(bt.ServeAxon(self._settings.netuid, ip, port))
 
     async def serve_prometheus(self, ip: str, port: int) -> None:
         """Publishes where our metrics are reached; as ``serve_axon``."""
-        await self._call(self._execute(bt.ServePrometheus(self._settings.netuid, ip, port)))
+        await self._execute(bt.ServePrometheus(self._settings.netuid, ip, port))
 
     async def close(self) -> None:
         """Ends the connection and its thread; one that hangs is left behind."""
         with contextlib.suppress(ChainError), _translated(GRACE_SECONDS):
-            await self._thread.call(self._client.close(), GRACE_SECONDS)
+            await self._thread.call(self._client.close, GRACE_SECONDS)
         await self._end(self._thread)
 
-    async def _call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    async def _execute(self, intent: Any) -> None:
+        # Inclusion is enough: whether it holds is seen at the next reading.
+        result = await self._call(
+            lambda: self._client.execute(intent, self._signer, wait_for_finalization=False)
+        )
+        if not result.success:
+            raise ChainError(f"the chain refused: {_line(result.message)}")
+
+    async def _call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         with _translated(self._settings.timeout_seconds):
-            return await self._thread.call(coroutine, self._settings.timeout_seconds)
+            return await self._thread.call(start, self._settings.timeout_seconds)
 
     # In the thread
 
@@ -173,12 +181,6 @@ class Connection:
         version = ipaddress.IPv6Address if int(found["ip_type"]) == 6 else ipaddress.IPv4Address
         address = endpoint(str(version(int(found["ip"]))), int(found["port"]))
         return Served(address, int(found["block"]))
-
-    async def _execute(self, intent: Any) -> None:
-        # Inclusion is enough: whether it holds is seen at the next reading.
-        result = await self._client.execute(intent, self._signer, wait_for_finalization=False)
-        if not result.success:
-            raise ChainError(f"the chain refused: {_line(result.message)}")
 
 
 class _HotkeyOnly:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -28,13 +28,13 @@ class LoopThread:
         """Whether the thread runs, be it that it was closed and does not end."""
         return self._thread.is_alive()
 
-    async def call(self, coroutine: Coroutine[Any, Any, _T], limit_seconds: float) -> _T:
-        """What ``coroutine`` returns or raises; it runs in the thread.
+    async def call(self, start: Callable[[], Coroutine[Any, Any, _T]], limit_seconds: float) -> _T:
+        """What the coroutine that ``start`` makes returns or raises; it runs in the thread.
 
         Raises:
             TimeoutError: the limit is over. The coroutine was told to end, which is not waited for.
         """
-        future = asyncio.run_coroutine_threadsafe(_own(coroutine), self._loop)
+        future = asyncio.run_coroutine_threadsafe(_own(start), self._loop)
         async with asyncio.timeout(limit_seconds):
             return await asyncio.wrap_future(future)
 
@@ -60,9 +60,9 @@ class LoopThread:
             self._loop.close()
 
 
-async def _own(coroutine: Coroutine[Any, Any, _T]) -> _T:
+async def _own(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     """A library that cancels its own task must not look like our caller being cancelled."""
     try:
-        return await coroutine
+        return await start()
     except asyncio.CancelledError as error:
         raise RuntimeError("cancelled inside the thread") from error
