@@ -59,6 +59,8 @@ class Plan:
         least_seconds: with less than this left the fallback is not begun.
         steps: smaller steps in force, as in the settings of the rollback.
         spare_steps: steps this job may take by itself, in order, when memory runs out.
+        free_seconds: from the handing over on, that may go into better candidates; None leaves it
+            to the preset.
     """
 
     generator: str = ""
@@ -67,6 +69,7 @@ class Plan:
     least_seconds: float = 0.0
     steps: tuple[str, ...] = ()
     spare_steps: tuple[str, ...] = ()
+    free_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ class Job:
         task_id: the validator's own name for it, where it has one.
         attempts: how often it was begun before, in this or an earlier life of the daemon.
         plan: how it is to be made; whoever hands it to the workers decides.
+        free_seconds: from when it is accepted, that cost whoever asked nothing: the self-check may
+            spend them on better candidates. 0 keeps to the seed; None leaves it to the preset. Not
+            in the journal: what is begun anew after a restart has lost its time.
     """
 
     id: str
@@ -98,6 +104,7 @@ class Job:
     task_id: str | None = None
     attempts: int = 0
     plan: Plan = Plan()
+    free_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,8 @@ class Asset:
         cause: why not the planned generator made it, or why only with steps of its own, as in
             "out_of_memory"; empty where all went as planned.
         steps: smaller steps that were in force when it was made.
+        score: what the self-check expects the subnet's score to be, 0 to 1; None without one.
+        candidates: how many were made for it, this one included.
     """
 
     data: bytes = field(repr=False)
@@ -121,6 +130,8 @@ class Asset:
     timings: Mapping[str, float]
     cause: str = ""
     steps: tuple[str, ...] = ()
+    score: float | None = None
+    candidates: int = 1
 
 
 @dataclass(frozen=True)

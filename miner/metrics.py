@@ -149,6 +149,18 @@ class Metrics:
         self._jobs.bytes.labels(generator).observe(_at_least_zero(bytes))
         self._jobs.gaussians.labels(generator).observe(_at_least_zero(gaussians))
 
+    def self_checked(self, score: float, passed: bool, candidates: int) -> None:
+        """A result was checked before it left its worker.
+
+        Args:
+            score: of the one taken, 0 to 1.
+            passed: it reached the threshold.
+            candidates: how many were made for it.
+        """
+        self._jobs.check_score.observe(_at_least_zero(score))
+        self._jobs.check_failed.inc(not passed)
+        self._jobs.candidates.inc(candidates)
+
     def queue(self, depth: int, in_flight: int) -> None:
         """So many jobs wait, and so many are being done."""
         self._jobs.depth.set(depth)
@@ -348,6 +360,17 @@ class _JobInstruments:
             "Gaussians in results.",
             ["generator"],
             buckets=GAUSSIANS_BUCKETS,
+        )
+        self.check_score = histogram(
+            "miner_self_check_score",
+            "What the self-check expects the subnet's score of a result to be.",
+            buckets=SCORE_BUCKETS,
+        )
+        self.check_failed = counter(
+            "miner_self_checks_below_threshold", "Results whose score is under the threshold."
+        )
+        self.candidates = counter(
+            "miner_candidates", "Candidates made for the results that were checked."
         )
         self.depth = gauge("miner_queue_depth", "Jobs that wait.")
         self.in_flight = gauge("miner_jobs_in_flight", "Jobs being done.")

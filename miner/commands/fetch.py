@@ -44,7 +44,10 @@ def entries_of(settings: Settings) -> list[Entry]:
     preset = settings.preset
     store = WeightStore(settings.weights, preset.name)
     sections = (preset.text_to_image, preset.background, preset.reconstruct)
-    found = [store.entry(section.weights) for section in sections]
+    wanted = [section.weights for section in sections]
+    if preset.self_check.mode != "off":
+        wanted.append(preset.self_check.weights)
+    found = [store.entry(reference) for reference in wanted]
     return list({entry.name: entry for entry in found if entry is not None}.values())
 
 

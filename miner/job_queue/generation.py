@@ -99,11 +99,23 @@ class Generation:
         self.started_at = now
         self.job = replace(
             jobs[0],
+            free_seconds=self._free_seconds(now),
             deadline=max(job.deadline for job in jobs),
             priority=max(job.priority for job in jobs),
             attempts=self.attempts - 1,
         )
         return self.job
+
+    def _free_seconds(self, now: float) -> float | None:
+        """What is left of the time that costs none of its jobs anything; None if none says."""
+        ends = [
+            member.accepted_at + member.job.free_seconds
+            for member in self
+            if member.job.free_seconds is not None
+        ]
+        if not ends:
+            return None
+        return max(0.0, min(*ends, *(member.job.deadline for member in self)) - now)
 
     def stop(self, counts: bool) -> None:
         """It runs no more; an attempt that never reached a worker does not count."""

@@ -18,8 +18,8 @@ State = Literal["queued", "running", "done", "failed"]
 
 RECORD_COLUMNS = (
     "id, task_id, requester, intake, spec_key, prompt, seed, format, priority, promised, attempts,"
-    " deadline_at, state, code, message, status, generator, gaussians, bytes, timings,"
-    " accepted_at, begun_at, finished_at, delivered_at, asset IS NOT NULL AS kept"
+    " deadline_at, state, code, message, status, generator, gaussians, bytes, timings, score,"
+    " candidates, accepted_at, begun_at, finished_at, delivered_at, asset IS NOT NULL AS kept"
 )
 """Of the table ``jobs``, in the order of ``Record``; never the picture, which may be large."""
 
@@ -40,6 +40,7 @@ class Record:
         state: "queued" and "running" have no outcome yet.
         code, message, status: of the failure, where it failed.
         generator, gaussians, bytes, timings: of the asset, where it is done; seconds by stage.
+        score, candidates: of the asset, as in ``Asset``; None for one of before they were kept.
         accepted_at, begun_at, finished_at, delivered_at: unix seconds.
         kept: whether the asset is still there.
     """
@@ -64,6 +65,8 @@ class Record:
     gaussians: int | None
     bytes: int | None
     timings: Mapping[str, float]
+    score: float | None
+    candidates: int | None
     accepted_at: float
     begun_at: float | None
     finished_at: float | None

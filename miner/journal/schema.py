@@ -15,7 +15,7 @@ from pathlib import Path
 from miner.errors import JournalError
 
 NAME = "journal.db"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x53504C4A
 """In the file's header, so that another program's database is not taken for a journal."""
 
@@ -58,6 +58,8 @@ CREATE TABLE jobs (
     gaussians INTEGER,
     bytes INTEGER,
     timings TEXT,
+    score REAL,
+    candidates INTEGER,
     accepted_at REAL NOT NULL,
     begun_at REAL,
     finished_at REAL,
@@ -93,6 +95,15 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_age ON events (at);
 """
+
+MIGRATIONS = {
+    1: "ALTER TABLE jobs ADD COLUMN score REAL; ALTER TABLE jobs ADD COLUMN candidates INTEGER;",
+}
+"""What makes the next version of each. Columns are named wherever they are read or written: those
+that were added stand at the end of an old file and in their place in a new one."""
+
+ADDED_COLUMNS = {1: {"jobs": ("score", "candidates")}}
+"""By table, what the version after each has and it has not."""
 
 
 def open_database(folder: Path) -> sqlite3.Connection:
@@ -164,6 +175,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(
             f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+    elif version < SCHEMA_VERSION:
+        steps = " ".join(MIGRATIONS[old] for old in range(version, SCHEMA_VERSION))
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
 
 

@@ -26,7 +26,7 @@ FAIL = (
 )
 DONE = (
     "UPDATE jobs SET state = 'done', generator = ?, gaussians = ?, bytes = ?, timings = ?,"
-    " asset = ?, finished_at = ?, image = NULL WHERE id = ?"
+    " score = ?, candidates = ?, asset = ?, finished_at = ?, image = NULL WHERE id = ?"
 )
 
 
@@ -120,8 +120,13 @@ class Store:
         digest = self._keep(asset, now)
         size = len(asset.data)
         timings = json.dumps(dict(asset.timings))
-        values = (asset.generator, asset.gaussians, size, timings, digest, now, job_id)
-        self.connection.execute(DONE, values)
+        self.connection.execute(
+            DONE,
+            (
+                *(asset.generator, asset.gaussians, size, timings, asset.score, asset.candidates),
+                *(digest, now, job_id),
+            ),
+        )
         self._make_room(digest)
         return True
 
@@ -163,14 +168,21 @@ class Store:
     def asset(self, job_id: str) -> Asset | None:
         """A job's result, while it is kept."""
         row = self.connection.execute(
-            "SELECT a.data, a.format, a.gaussians, j.generator, j.timings"
+            "SELECT a.data, a.format, a.gaussians, j.generator, j.timings, j.score, j.candidates"
             " FROM jobs AS j JOIN assets AS a ON a.digest = j.asset WHERE j.id = ?",
             (job_id,),
         ).fetchone()
         if row is None:
             return None
-        data, format_, gaussians, generator, timings = row
-        return Asset(data, format_, gaussians, generator, json.loads(timings))
+        return Asset(
+            data=row["data"],
+            format=row["format"],
+            gaussians=row["gaussians"],
+            generator=row["generator"],
+            timings=json.loads(row["timings"]),
+            score=row["score"],
+            candidates=row["candidates"] or 1,
+        )
 
     def _keep(self, asset: Asset, now: float) -> str:
         """Puts the bytes there once, however many jobs they answer, and returns their digest."""

@@ -29,7 +29,12 @@ import zstandard
 from miner.errors import JournalError
 from miner.files import make_folder, replacing
 from miner.journal.lock import FolderLock
-from miner.journal.schema import SCHEMA_VERSION, open_database, open_read_only
+from miner.journal.schema import (
+    ADDED_COLUMNS,
+    SCHEMA_VERSION,
+    open_database,
+    open_read_only,
+)
 
 FORMAT = "miner-journal"
 TABLES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -116,7 +121,8 @@ def _write(connection: sqlite3.Connection, lines: IO[str], now: float) -> Counts
         digest = zlib.crc32(text.encode(), digest)
         lines.write(text + "\n")
 
-    put({"kind": "header", "format": FORMAT, "schema": SCHEMA_VERSION, "written_at": now})
+    version = connection.execute("PRAGMA user_version").fetchone()[0]  # an older one, perhaps
+    put({"kind": "header", "format": FORMAT, "schema": version, "written_at": now})
     for table, (kind, _) in TABLES.items():
         counts[table] = 0
         columns = [name for name in _columns(connection, table) if name != "sequence"]
@@ -168,10 +174,16 @@ def _verified(source: Path) -> Counts:
 def _check_header(line: Mapping[str, Any], source: Path) -> None:
     if line.get("format") != FORMAT or not isinstance(line.get("schema"), int):
         raise JournalError(f"{source} is not an exported journal")
-    if line["schema"] != SCHEMA_VERSION:
+    if not 1 <= line["schema"] <= SCHEMA_VERSION:
         raise JournalError(
             f"{source} is of version {line['schema']}, and this program knows {SCHEMA_VERSION}"
         )
+
+
+def _lacks(version: int, table: str) -> set[str]:
+    """Columns that rows of this version do not have: they stay empty."""
+    later = range(version, SCHEMA_VERSION)
+    return {name for old in later for name in ADDED_COLUMNS[old].get(table, ())}
 
 
 def _table(kind: object, source: Path, number: int) -> str:
@@ -185,14 +197,16 @@ def _read_in(
     connection: sqlite3.Connection, source: Path, expected: Counts
 ) -> tuple[Counts, Counts]:
     added, known = dict.fromkeys(TABLES, 0), dict.fromkeys(TABLES, 0)
-    columns = {table: _columns(connection, table) for table in TABLES}
+    columns = {table: {*_columns(connection, table)} - {"sequence"} for table in TABLES}
     last_event = connection.execute("SELECT coalesce(max(sequence), 0) FROM events").fetchone()[0]
     for number, text in _lines(source):
         line = _parsed(text, source, number)
+        if line["kind"] == "header":
+            columns = {t: names - _lacks(line["schema"], t) for t, names in columns.items()}
         if line["kind"] in ("header", "end"):
             continue
         table, fields = _table(line["kind"], source, number), line.get("row")
-        if not isinstance(fields, dict) or set(fields) != set(columns[table]) - {"sequence"}:
+        if not isinstance(fields, dict) or set(fields) != columns[table]:
             raise JournalError(f"{source}, line {number}: its fields are not those of {table}")
         row = {name: _decoded(value, source, number) for name, value in fields.items()}
         # Two equal events may be two; only what was there before counts as there already.

@@ -97,6 +97,7 @@ class ValidatorIntake:
         synapse.generator = asset.generator
         synapse.gaussians = asset.gaussians
         synapse.timings = dict(asset.timings)
+        synapse.score = asset.score
         self._journal.deliver(job_id)
         return synapse
 

@@ -35,6 +35,7 @@ class Generate3D(Synapse):
         generator: answer: what made it, as in "triposr".
         gaussians: answer: how many the splat holds.
         timings: answer: seconds by stage.
+        score: answer: what our own check expects the subnet's score to be; None without a check.
     """
 
     required_hash_fields: ClassVar[tuple[str, ...]] = ("prompt", "image", "seed")
@@ -48,6 +49,7 @@ class Generate3D(Synapse):
     generator: str | None = None
     gaussians: int | None = None
     timings: dict[str, float] | None = None
+    score: float | None = None
 
 
 class TGTask(Synapse):

@@ -125,18 +125,27 @@ class PipelineEngine:
     ) -> GenerationResult:
         """Gaussians for a prompt or picture.
 
+        With the self-check on and free time for the job, the best of several seeds: another seed
+        changes what is painted. For a picture it would change next to nothing.
+
         Raises:
             BadImage: the picture cannot be read.
             BadPrompt, StageError, JobCancelled: as ``Pipeline.generate``.
         """
         picture = None if spec.image is None else load_image(spec.image)
-        return self._loaded.generate(
-            prompt=spec.prompt,
-            image=picture,
-            seed=spec.seed,
-            cancel=cancel,
-            on_progress=progress,
-        )
+
+        def make(seed: int) -> GenerationResult:
+            return self._loaded.generate(
+                prompt=spec.prompt, image=picture, seed=seed, cancel=cancel, on_progress=progress
+            )
+
+        check = self._loaded.preset.self_check
+        free_seconds = check.free_seconds if plan.free_seconds is None else plan.free_seconds
+        if check.mode != "on" or picture is not None or free_seconds <= 0:
+            return make(spec.seed)
+        from miner.pipeline.candidates import best_candidate  # noqa: PLC0415 - see ``load``
+
+        return best_candidate(make, spec.seed, check, free_seconds)
 
     def encode(self, raw: GenerationResult, format: Format) -> Asset:
         """The file of a result."""
@@ -149,6 +158,8 @@ class PipelineEngine:
             gaussians=len(raw.gaussians),
             generator=self.generators[0],
             timings={**raw.timings, ENCODE_STAGE: took},
+            score=None if raw.check is None else raw.check.score,
+            candidates=raw.candidates,
         )
 
     def memory(self) -> Mapping[str, int]:

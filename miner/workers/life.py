@@ -58,6 +58,9 @@ class WorkerMetrics(Protocol):
     def worker_restarted(self, name: str, reason: str) -> None:
         """One was replaced."""
 
+    def self_checked(self, score: float, passed: bool, candidates: int) -> None:
+        """A result was checked before it left its worker."""
+
 
 @dataclass(frozen=True)
 class Tools:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -54,6 +55,8 @@ class LocalExecutor:
         self._changes = Changes()
         self._draining = False
         self._reloading = asyncio.Lock()
+        self._metrics = metrics
+        self._threshold = settings.preset.self_check.threshold
         self._tasks: list[asyncio.Task[None]] = []
         tools = Tools(worker, self._changes, metrics, clock, sleep)
         self._supervisors = [
@@ -143,7 +146,13 @@ class LocalExecutor:
         if self._draining:
             raise Draining("the workers take nothing new")
         free = (supervisor for supervisor in self._supervisors if supervisor.capacity)
-        return await min(free, key=lambda one: one.in_hand).submit(job, on_progress)
+        chosen = min(free, key=lambda one: one.in_hand)
+        plan = replace(job.plan, free_seconds=job.free_seconds)
+        asset = await chosen.submit(replace(job, plan=plan), on_progress)
+        if asset.score is not None:
+            passed = asset.score >= self._threshold
+            self._metrics.self_checked(asset.score, passed, asset.candidates)
+        return asset
 
     def cancel(self, job_id: str) -> None:
         """Asks a running job to stop at its next look.
@@ -173,6 +182,8 @@ class LocalExecutor:
             StartupError: a new worker did not start; those after it are left as they were.
         """
         async with self._reloading:
+            if settings is not None:
+                self._threshold = settings.preset.self_check.threshold
             for supervisor in self._supervisors:
                 if settings is not None:
                     supervisor.configuration = _configuration(settings)

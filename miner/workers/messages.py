@@ -70,6 +70,8 @@ def done_message(number: int, asset: Asset) -> Message:
         "timings": dict(asset.timings),
         "cause": asset.cause,
         "steps": list(asset.steps),
+        "score": asset.score,
+        "candidates": asset.candidates,
     }
     return Message(head, asset.data)
 
@@ -90,6 +92,8 @@ def read_asset(message: Message) -> Asset:
             timings={str(name): float(took) for name, took in head["timings"].items()},
             cause=str(head["cause"]),
             steps=tuple(map(str, head["steps"])),
+            score=None if head["score"] is None else float(head["score"]),
+            candidates=int(head["candidates"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ChannelError(f"not a finished job: {error!r}") from error

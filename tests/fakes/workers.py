@@ -55,6 +55,7 @@ class Metrics:
     time: Time
     restarts: Counter[str] = field(default_factory=Counter)
     states: list[str] = field(default_factory=list)
+    checks: list[tuple[float, bool, int]] = field(default_factory=list)
 
     def worker(self, health: WorkerHealth) -> None:
         if self.states[-1:] != [health.state]:
@@ -63,6 +64,9 @@ class Metrics:
     def worker_restarted(self, name: str, reason: str) -> None:
         self.restarts[reason] += 1
         self.time.flying = False  # the next life is judged by the real time again
+
+    def self_checked(self, score: float, passed: bool, candidates: int) -> None:
+        self.checks.append((score, passed, candidates))
 
 
 @dataclass

@@ -147,7 +147,7 @@ async def test_a_cut_line_or_archive_is_refused(tmp_path: Path) -> None:
     [
         ("a red chair", "a red stool", "changed or damaged"),
         ('"kind":"nonce"', '"kind":"ounce"', "'ounce' is nothing that a journal holds"),
-        ('"schema":1', '"schema":2', "of version 2"),
+        ('"schema":2', '"schema":3', "of version 3"),
         ("miner-journal", "other", "not an exported journal"),
         ('{"kind":"end"', '{"kind":', "not JSON"),
         ('{"kind":"header"', '[]\n{"kind":"header"', "not an object"),

@@ -46,6 +46,7 @@ plans = st.builds(
     least_seconds=st.floats(0, 1e6),
     steps=steps,
     spare_steps=steps,
+    free_seconds=st.none() | st.floats(0, 1e6),
 )
 
 
@@ -69,6 +70,8 @@ def test_jobs_arrive_as_they_were(
         timings=st.dictionaries(st.text(), st.floats(0, 1e6), max_size=4),
         cause=st.text(),
         steps=st.lists(st.text(), max_size=2).map(tuple),
+        score=st.none() | st.floats(0, 1),
+        candidates=st.integers(1, 32),
     )
 )
 def test_assets_arrive_as_they_were(asset: Asset) -> None:
