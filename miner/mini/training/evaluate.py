@@ -3,6 +3,7 @@
     python -m miner.mini.training.evaluate triposr        the small TripoSR, true pictures in
     python -m miner.mini.training.evaluate flux           the small FLUX, held-out kind-colour pairs
     python -m miner.mini.training.evaluate line           prompt to splat, held-out pairs
+    python -m miner.mini.training.evaluate rollback       the same without TripoSR, and the zero123
 
 Each prints a line per kind and then the figures beside their targets. All draws have fixed seeds.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import SupportsFloat
 
@@ -19,7 +20,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from miner.dreamgaussian.fit import Fitter
+from miner.dreamgaussian.guidance_load import load_guidance
+from miner.dreamgaussian.guidance_zero123 import Zero123
+from miner.dreamgaussian.settings import load_fit_settings
 from miner.geometry.cameras import Camera
+from miner.gpu.device import choose_device
+from miner.gpu.weights import WeightStore
 from miner.pipeline.background import frame
 from miner.pipeline.pipeline import Pipeline
 from miner.pipeline.text_to_image import TextToImage
@@ -27,6 +34,7 @@ from miner.rendering.rasterize import render
 from miner.settings import load_settings
 from miner.triposr import TripoSR
 
+from . import rollback
 from .judge import judge_pictures, load_judge
 from .silhouettes import Mask, field_grid, field_silhouette, framed, iou
 from .world.captions import compose, phrase
@@ -46,8 +54,9 @@ VIEWS = (0, 60, 120)
 """Of the nearest-silhouette check: the front and two that show the depth."""
 
 
-def _say(name: str, value: SupportsFloat, target: float) -> None:
-    mark = "met" if float(value) >= target else "MISSED"
+def _say(name: str, value: SupportsFloat, target: float, at_most: bool = False) -> None:
+    met = float(value) <= target if at_most else float(value) >= target
+    mark = "met" if met else "MISSED"
     print(f"{name:<58} {float(value):7.3f}   target {target:.2f}   {mark}")
 
 
@@ -158,25 +167,87 @@ def evaluate_line(pipeline: Pipeline, count: int) -> None:
     _say("line, held-out pairs: past the gate", len(hue) / count, 1.0)
 
 
+def evaluate_rollback(pipeline: Pipeline, fitter: Fitter, count: int) -> None:
+    """Prompt to splat with TripoSR switched off; the same from true pictures, where truth is known.
+
+    A prompt has no true object: its splat is held against the object of its kind whose front looks
+    most like the painted picture, which is chosen before the fit.
+    """
+    painter = pipeline.painter
+    assert painter is not None
+
+    def paint(text: str, seed: int) -> Image.Image:
+        return pipeline.remover.cut_out(painter.paint([text], [seed])[0])
+
+    wanted = list(held_out_prompts(count))
+    painted = _fit_all(fitter, rollback.painted_pictures(wanted, paint))
+    true = _fit_all(fitter, rollback.true_pictures(count))
+    seconds = [score.seconds for score in painted]
+    hues = rollback.right_hues(painted, [color for _, color, _ in wanted])
+    passed = np.mean([score.passed for score in painted + true])
+    _say("rollback, held-out prompts: dominant hue of the front view", hues, 0.90)
+    _say("rollback, held-out prompts: IoU over 8 views", _mean_iou(painted), 0.55)
+    _say("rollback, held-out pictures: IoU over 8 views", _mean_iou(true), 0.55)
+    _say("rollback: seconds a fit, the slowest", max(seconds), 15.0, at_most=True)
+    _say("rollback: past the gate", passed, 1.0)
+    print(f"seconds a fit, the median: {np.median(seconds):.1f}")
+
+
+def _fit_all(fitter: Fitter, cases: Iterable[tuple[Drawn, Image.Image]]) -> list[rollback.Score]:
+    scores = []
+    for seed, (truth, cutout) in enumerate(cases):
+        scores.append(rollback.score(fitter, cutout, truth, seed))
+        s = scores[-1]
+        print(
+            f"  {truth.kind:<10} IoU {s.ious[0]:.2f} at the front, {np.mean(s.ious):.2f} in all, "
+            f"{s.color}, {s.seconds:.1f} s",
+            flush=True,
+        )
+    return scores
+
+
+def _mean_iou(scores: list[rollback.Score]) -> float:
+    return float(np.mean([score.ious for score in scores]))
+
+
+def evaluate_zero123(guidance: Zero123, count: int) -> None:
+    """The views it makes up, of true pictures of held-out pairs."""
+    iou, psnr, lazy = rollback.imagined_scores(guidance, count)
+    _say("zero123, held-out pairs: IoU of seven turned views", iou, lazy)
+    print(f"the same where nothing is turned: {lazy:.3f}; PSNR of the views {psnr:.1f} dB")
+
+
 def main() -> None:
     """Evaluate the shipped weights, or a folder of others."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("triposr", "flux", "line"))
-    parser.add_argument("--count", type=int, default=120)
+    parser.add_argument("what", choices=("triposr", "flux", "line", "rollback"))
+    parser.add_argument("--count", type=int, help="objects or prompts; 120, of the rollback 40")
+    parser.add_argument("--fit", default="mini", help="configuration of the rollback's fit")
     parser.add_argument("--weights", type=Path, help="a TripoSR folder other than the shipped one")
     o = parser.parse_args()
     settings = load_settings("mini")
     if o.what == "triposr":
-        evaluate_triposr(TripoSR.load(o.weights or PACKAGE / "weights" / "triposr"), o.count)
+        evaluate_triposr(TripoSR.load(o.weights or PACKAGE / "weights" / "triposr"), o.count or 120)
         return
     pipeline = Pipeline.load(settings.preset, settings.weights, "cpu")
     if o.what == "flux":
         assert pipeline.painter is not None
-        evaluate_flux(pipeline.painter, o.count)
+        evaluate_flux(pipeline.painter, o.count or 120)
+    elif o.what == "line":
+        evaluate_line(pipeline, o.count or 120)
     else:
-        evaluate_line(pipeline, o.count)
+        fit = load_fit_settings(o.fit)
+        store = WeightStore(settings.weights, "mini")
+        device = choose_device("cpu")
+        evaluate_rollback(pipeline, Fitter.load(fit, store, device), o.count or 40)
+        keys = fit.guidance
+        guidance = load_guidance(
+            store.find(keys.weights), store.find(keys.vae_weights), keys, device
+        )
+        if isinstance(guidance, Zero123):
+            evaluate_zero123(guidance, o.count or 40)
 
 
 if __name__ == "__main__":

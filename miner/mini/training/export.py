@@ -1,7 +1,8 @@
 """Write what the runs have learnt into the package: the only step that touches committed files.
 
 ``python -m miner.mini.training.export RUNS [--into FOLDER]`` takes the averaged weights of
-RUNS/tsr, RUNS/vae with RUNS/flow, and RUNS/matting, whichever are there, in half precision.
+RUNS/tsr, RUNS/vae with RUNS/flow, RUNS/matting and RUNS/zero123, whichever are there, in half
+precision.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import nn
 from miner.gpu.weights import SUMS_NAME
 from miner.triposr import TripoSR
 
-from . import matting
+from . import matting, zero123_model
 from .dataset import load
 from .flow import Flow, load_vae
 from .flow import export as export_flux
@@ -67,6 +68,13 @@ def export_flow(run: Path, vae_run: Path, data: Path, folder: Path) -> None:
     export_flux(flow, load_vae(vae_run, pictures), folder)
 
 
+def export_zero123(run: Path, folder: Path) -> None:
+    """A folder laid out as the published one; the VAE is the small FLUX's."""
+    model = zero123_model.Zero123()
+    model.load_state_dict(averaged(run / "last.pt"))
+    zero123_model.save(model, folder)
+
+
 def write_sums(folder: Path) -> None:
     """The checksums by which a start tells a damaged file, in the format of ``sha256sum``."""
     sums = folder / SUMS_NAME
@@ -90,6 +98,8 @@ def main() -> None:
         export_flow(o.runs / "flow", o.runs / "vae", o.runs / "data", o.into / "flux")
     if (o.runs / "matting" / "last.pt").exists():
         matting.export(o.runs / "matting", o.into / "matting.onnx")
+    if (o.runs / "zero123" / "last.pt").exists():
+        export_zero123(o.runs / "zero123", o.into / "zero123")
     write_sums(o.into)
 
 
