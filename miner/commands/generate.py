@@ -181,7 +181,7 @@ def _report(pipeline: Pipeline, job: _Job, made: GenerationResult, size: int) ->
         "device": pipeline.device.name,
         "background_provider": pipeline.remover.provider,
         "seconds": made.timings,
-        "surface": asdict(made.surface),
+        "surface": asdict(made.surface) if made.surface else None,
         "quality": asdict(made.quality),
         "fidelity": asdict(made.fidelity) if made.fidelity else None,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from miner.dreamgaussian.settings import FitSettings, load_fit_settings
 from miner.errors import ConfigError
 from miner.gpu.device import Device
 from miner.gpu.weights import WeightStore
-from miner.pipeline.generator import Call, Lifted, Subject
+from miner.pipeline.generator import Call, Lifted, Needs, Subject
 from miner.settings import Preset
 
 STAGE: Final = "dreamgaussian"
@@ -30,7 +30,7 @@ class ByDreamGaussian:
     """A loaded fitter as a generator."""
 
     def __init__(self, fitter: Fitter, device: Device) -> None:
-        self.takes: Literal["picture", "prompt"] = takes(fitter.settings)
+        self._pictured = _needs(fitter.settings) == "picture"
         self._fitter = fitter
         self._device = device
 
@@ -38,6 +38,11 @@ class ByDreamGaussian:
     def offered(cls, preset: Preset) -> bool:
         """Where the preset names a configuration."""
         return bool(preset.dreamgaussian.config)
+
+    @classmethod
+    def needs(cls, preset: Preset) -> Needs:
+        """A cut-out picture or a prompt, by the guidance."""
+        return _needs(_settings(preset))
 
     @classmethod
     def weights(cls, preset: Preset) -> Sequence[str]:
@@ -73,12 +78,11 @@ class ByDreamGaussian:
             DeadlineExceeded: no time is left.
             StageError: as the stage raises.
         """
-        pictured = self.takes == "picture"
         left = call.left_seconds() - KEPT_SECONDS
         with call.stage(STAGE):
             gaussians = self._fitter.fit(
-                image=subject.cutout if pictured else None,
-                prompt=None if pictured else subject.prompt,
+                image=subject.cutout if self._pictured else None,
+                prompt=None if self._pictured else subject.prompt,
                 start=subject.start,
                 seed=subject.seed,
                 deadline_seconds=left if math.isfinite(left) else None,
@@ -100,8 +104,7 @@ class ByDreamGaussian:
             network.to(place)
 
 
-def takes(settings: FitSettings) -> Literal["picture", "prompt"]:
-    """What a configuration makes its Gaussians of."""
+def _needs(settings: FitSettings) -> Needs:
     return "picture" if settings.guidance.kind == "zero123" else "prompt"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from miner.gpu.device import Device
 from miner.gpu.weights import WeightStore
-from miner.pipeline.generator import Call, Lifted, Subject
+from miner.pipeline.generator import Call, Lifted, Needs, Subject
 from miner.pipeline.reconstruct import STAGE, SURFACE_STAGE, Reconstructor
 from miner.settings import Preset, SurfaceKeys
 
@@ -26,8 +26,6 @@ class ByTripoSR:
         keys: of the surface.
     """
 
-    takes: Literal["picture", "prompt"] = "picture"
-
     def __init__(self, reconstructor: Reconstructor, keys: SurfaceKeys) -> None:
         self.reconstructor = reconstructor
         self.keys = keys
@@ -36,6 +34,11 @@ class ByTripoSR:
     def offered(cls, preset: Preset) -> bool:
         """Always: every preset says how."""
         return True
+
+    @classmethod
+    def needs(cls, preset: Preset) -> Needs:
+        """A framed picture."""
+        return "picture"
 
     @classmethod
     def weights(cls, preset: Preset) -> Sequence[str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from miner.errors import BadOutput
 from miner.job import MAX_SEED
-from miner.pipeline.pipeline import GenerationResult
+from miner.pipeline.result import GenerationResult
 from miner.settings import SelfCheckSettings
 
 OTHERS_STAGE = "other_candidates"

@@ -36,6 +36,9 @@ OURS = {
     DREAMGAUSSIAN: "miner.pipeline.by_dreamgaussian:ByDreamGaussian",
 }
 
+Needs = Literal["picture", "prompt"]
+"""What a generator makes its Gaussians of."""
+
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the name of a stage, its steps done and its steps in all, as a stage goes on."""
 
@@ -107,13 +110,7 @@ class Lifted:
 
 
 class Generator(Protocol):
-    """A loaded generator; serves one caller at a time.
-
-    Attributes:
-        takes: what it needs of a ``Subject``.
-    """
-
-    takes: Literal["picture", "prompt"]
+    """A loaded generator; serves one caller at a time."""
 
     def generate(self, subject: Subject, call: Call) -> Lifted:
         """Gaussians of the subject, in stages of ``call``.
@@ -134,6 +131,9 @@ class GeneratorKind(Protocol):
 
     def offered(self, preset: Preset) -> bool:
         """Whether the preset says how to run it."""
+
+    def needs(self, preset: Preset) -> Needs:
+        """What it makes its Gaussians of, as the preset runs it."""
 
     def weights(self, preset: Preset) -> Sequence[str]:
         """References of the weights it will want, to be checked before anything loads."""

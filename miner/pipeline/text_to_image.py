@@ -145,6 +145,7 @@ class TextToImage:
         seeds: Sequence[int],
         cancel: CancelFlag | None = None,
         on_step: StepCallback | None = None,
+        steps: int | None = None,
     ) -> list[Image.Image]:
         """One square RGB picture for each prompt.
 
@@ -156,13 +157,14 @@ class TextToImage:
             seeds: one for each prompt.
             cancel: looked at between denoising steps.
             on_step: progress over all batches.
+            steps: of denoising; as the settings say when not given.
 
         Raises:
             BadOutput: the model made numbers that are not finite.
             JobCancelled: the flag was set.
         """
         assert len(prompts) == len(seeds)
-        size = self.settings.batch_size
+        size, steps = self.settings.batch_size, steps or self.settings.steps
         starts = range(0, len(prompts), size)
         done = 0
 
@@ -172,13 +174,13 @@ class TextToImage:
             if cancel is not None:
                 cancel.check()
             if on_step is not None:
-                on_step(done, self.settings.steps * len(starts))
+                on_step(done, steps * len(starts))
             return kwargs
 
         pictures: list[Image.Image] = []
         for start in starts:
             batch = slice(start, start + size)
-            pictures += self._paint_batch(prompts[batch], seeds[batch], step_ended)
+            pictures += self._paint_batch(prompts[batch], seeds[batch], steps, step_ended)
         return pictures
 
     def _wording(self, prompt: str) -> str:
@@ -187,7 +189,11 @@ class TextToImage:
         return told.lower() if self.settings.lowercase else told
 
     def _paint_batch(
-        self, prompts: Sequence[str], seeds: Sequence[int], step_ended: Callable[..., Any]
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        steps: int,
+        step_ended: Callable[..., Any],
     ) -> list[Image.Image]:
         settings = self.settings
         lengths = {"max_sequence_length": settings.max_sequence_length}
@@ -195,7 +201,7 @@ class TextToImage:
             prompt=[self._wording(prompt) for prompt in prompts],
             height=settings.size_px,
             width=settings.size_px,
-            num_inference_steps=settings.steps,
+            num_inference_steps=steps,
             guidance_scale=settings.guidance_scale,
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             output_type="np",

@@ -1,0 +1,98 @@
+"""The generators of one pipeline: loaded in their order, each where it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from miner.errors import ConfigError
+from miner.gpu.device import Device
+from miner.gpu.weights import WeightStore
+from miner.pipeline.by_triposr import ByTripoSR
+from miner.pipeline.generator import TRIPOSR, Generator, GeneratorKind, Needs, find_generator
+from miner.pipeline.reconstruct import Reconstructor
+from miner.pipeline.residence import Residence
+from miner.settings import Preset, RollbackSettings
+
+Loading = Callable[[str, str], AbstractContextManager[Path]]
+"""Reads a reference (the second) as a timed stage (the first), and gives its path."""
+
+
+class Generators:
+    """By name; the first is the one that a plan without a name means.
+
+    Attributes:
+        needs: what each makes its Gaussians of.
+    """
+
+    def __init__(self, residences: Mapping[str, Residence], needs: Mapping[str, Needs]) -> None:
+        self.needs = needs
+        self._residences = residences
+
+    @classmethod
+    def of(cls, reconstructor: Reconstructor, preset: Preset, device: Device) -> Generators:
+        """A loaded TripoSR alone."""
+        alone = ByTripoSR(reconstructor, preset.surface)
+        residence = Residence(lambda: alone, "resident", 0.0, device)
+        return cls({TRIPOSR: residence}, {TRIPOSR: "picture"})
+
+    @classmethod
+    def load(
+        cls,
+        kinds: Mapping[str, GeneratorKind],
+        preset: Preset,
+        store: WeightStore,
+        device: Device,
+        loading: Loading,
+        settings: RollbackSettings,
+    ) -> Generators:
+        """The first resident, the others as the settings say.
+
+        Raises:
+            WeightsError, DeviceError, OutOfMemory: as ``Pipeline.load``.
+        """
+        residences: dict[str, Residence] = {}
+        for name, kind in kinds.items():
+            load = partial(kind.load, preset, store, device, partial(loading, name))
+            residency = "resident" if not residences else settings.residency
+            residences[name] = Residence(load, residency, settings.keep_seconds, device)
+        return cls(residences, {name: kind.needs(preset) for name, kind in kinds.items()})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all, the first one in front."""
+        return tuple(self._residences)
+
+    def bring(self, name: str) -> Generator:
+        """The generator, on the device."""
+        return self._residences[name].bring()
+
+    def used(self, name: str) -> None:
+        """A job with it ended."""
+        self._residences[name].used()
+
+    def rest(self) -> None:
+        """Takes away what was not used for long; to be called between jobs."""
+        for residence in self._residences.values():
+            residence.rest()
+
+
+def kinds_for(preset: Preset, settings: RollbackSettings | None) -> dict[str, GeneratorKind]:
+    """Kinds by name: the primary, and the one to roll back to where the preset offers it.
+
+    Raises:
+        ConfigError: there is no generator of a name, or the primary is not offered.
+    """
+    if settings is None:
+        return {TRIPOSR: find_generator(TRIPOSR)}
+    primary = find_generator(settings.primary)
+    if not primary.offered(preset):
+        raise ConfigError(f"preset {preset.name} does not say how to run {settings.primary}")
+    kinds = {settings.primary: primary}
+    if settings.generator:
+        other = find_generator(settings.generator)
+        if other.offered(preset):
+            kinds[settings.generator] = other
+    return kinds
