@@ -20,6 +20,7 @@ from miner import encoder, files
 from miner.admission.signature import Signer, new_hotkey
 from miner.commands.console import Reporter, result
 from miner.commands.demo_miner import DemoMiner, running, write_settings
+from miner.commands.demo_pull import demo_pull
 from miner.commands.outputs import file_names
 from miner.network.dendrite import Dendrite
 from miner.network.load import Answer, Order, Target, Validator
@@ -55,6 +56,9 @@ def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where splats and pictures go.")
     ] = Path("out/demo"),
+    pull: Annotated[
+        bool, typer.Option("--pull", help="A validator with tasks; both are killed in between.")
+    ] = False,
     keep: Annotated[
         bool | None,
         typer.Option("--keep/--no-keep", help="Leave the daemon running; so on a terminal."),
@@ -62,6 +66,9 @@ def demo(
 ) -> None:
     """Start a daemon with throw-away keys, have test validators call it, and show what came."""
     reporter = Reporter()
+    if pull:
+        demo_pull(output, reporter)
+        return
     files.make_folder(output)
     validators = [new_hotkey() for _ in STAKES]
     with tempfile.TemporaryDirectory(prefix="miner-demo-") as folder:

@@ -43,12 +43,16 @@ class DemoMiner:
     process: subprocess.Popen[bytes]
 
 
-def write_settings(folder: Path, validators: Sequence[tuple[Signer, float]]) -> tuple[Path, str]:
+def write_settings(
+    folder: Path, validators: Sequence[tuple[Signer, float]], pull_from: str | None = None
+) -> tuple[Path, str]:
     """A folder with keys, peers and settings for a daemon of this host alone.
 
     Args:
         folder: exists; everything lies in it.
         validators: the hotkeys that it serves, each with its stake.
+        pull_from: "ip:port" where the first validator serves; the daemon then asks it for tasks
+            and opens no door but its pages.
 
     Returns:
         The file of settings, and the miner's hotkey.
@@ -56,14 +60,17 @@ def write_settings(folder: Path, validators: Sequence[tuple[Signer, float]]) -> 
     miner = write_hotkey(folder / "hotkey")
     peers = "".join(
         f'[[peer]]\nhotkey = "{signer.ss58_address}"\nuid = {uid}\nstake = {stake}\n'
-        "validator_permit = true\n\n"
+        "validator_permit = true\n"
+        + (f'axon = "{pull_from}"\n' if pull_from and uid == 0 else "")
+        + "\n"
         for uid, (signer, stake) in enumerate(validators)
     )
     write_atomic(folder / "peers.toml", peers.encode())
     quoted = {name: json.dumps(str(folder / name)) for name in ("hotkey", "state")}
+    intakes = "" if pull_from is None else 'intakes = ["pull", "http"]\n'
     chain = json.dumps(f"static:{folder / 'peers.toml'}")
     settings = (
-        f"state_dir = {quoted['state']}\n\n[chain]\nnetwork = {chain}\n\n"
+        f"state_dir = {quoted['state']}\n{intakes}\n[chain]\nnetwork = {chain}\n\n"
         f"[wallet]\nhotkey_file = {quoted['hotkey']}\n\n"
         '[axon]\nhost = "127.0.0.1"\nport = 0\n\n[api]\nport = 0\n\n[metrics]\nport = 0\n'
     )

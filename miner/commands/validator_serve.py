@@ -92,6 +92,9 @@ def validator_serve(
     penalty: Annotated[
         int, typer.Option(min=0, help="Seconds more after a bad result.")
     ] = DEFAULTS.penalty_seconds,
+    lock: Annotated[
+        int, typer.Option(min=0, help="Seconds in which a further result is ignored.")
+    ] = DEFAULTS.lock_seconds,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the ledger here over restarts.")
     ] = None,
@@ -107,7 +110,12 @@ def validator_serve(
         raise BadOption("--until-done: of how many? give --tasks")
     snapshot = _peers(miner or [], peers)
     keypair = load_hotkey(hotkey_file) if hotkey_file else new_hotkey()
-    rules = Rules(cooldown_seconds=cooldown, throttle_seconds=throttle, penalty_seconds=penalty)
+    rules = Rules(
+        cooldown_seconds=cooldown,
+        throttle_seconds=throttle,
+        penalty_seconds=penalty,
+        lock_seconds=lock,
+    )
     source = _tasks(prompts or [], prompt_file, image or [], seed or secrets.token_hex(8), tasks)
     ledger = Ledger(source, partial(_uid_of, snapshot), rules, state=_load(state))
     if output is not None:
@@ -119,6 +127,18 @@ def validator_serve(
     result(summary(ledger))
     if report_file is not None:
         files.write_atomic(report_file, json.dumps(report(ledger), indent=2).encode() + b"\n")
+
+
+def _rules(cooldown: int, throttle: int, penalty: int) -> Rules:
+    """The subnet's, with these seconds; the lock of one result is over before the next can come."""
+    if throttle > cooldown:
+        raise BadOption("--throttle: more than --cooldown")
+    return Rules(
+        cooldown_seconds=cooldown,
+        throttle_seconds=throttle,
+        penalty_seconds=penalty,
+        lock_seconds=min(DEFAULTS.lock_seconds, cooldown - throttle),
+    )
 
 
 @dataclass(frozen=True)
