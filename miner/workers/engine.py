@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ from miner.errors import ConfigError
 from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 from miner.pipeline.images import load_image
-from miner.settings import Preset, Section
+from miner.settings import Preset, RollbackSettings, Section
 
 if TYPE_CHECKING:
     from miner.pipeline.pipeline import GenerationResult, Pipeline
@@ -50,7 +51,7 @@ class Engine(Protocol[Raw]):
         """Makes everything resident; seconds by stage.
 
         Args:
-            configuration: preset, device and weights, as JSON values.
+            configuration: preset, device, weights and rollback, as JSON values.
 
         Raises:
             StartupError: something the operator must mend.
@@ -82,12 +83,13 @@ class Configuration(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     weights: Path
     preset: Preset
+    rollback: RollbackSettings = RollbackSettings()
 
 
 class PipelineEngine:
     """The pipeline of a preset."""
 
-    generators: Sequence[str] = ("triposr",)
+    generators: Sequence[str] = ()
     device = ""
 
     def __init__(self) -> None:
@@ -110,12 +112,18 @@ class PipelineEngine:
         from miner.pipeline.pipeline import Pipeline  # noqa: PLC0415 - seconds; counted as loading
 
         imported = time.perf_counter() - start
-        self._pipeline = Pipeline.load(wanted.preset, wanted.weights, wanted.device)
+        self._pipeline = Pipeline.load(
+            wanted.preset, wanted.weights, wanted.device, rollback=wanted.rollback
+        )
+        self.generators = self._pipeline.generators.names
         self.device = self._pipeline.device.name
         return {IMPORT_STAGE: imported, **self._pipeline.load_timings}
 
     def warm_up(self) -> float:
-        """Does the pipeline's first job, and encodes what came of it."""
+        """Does the pipeline's first job, and encodes what came of it.
+
+        The generator to roll back to is not warmed up: what its first result takes is measured.
+        """
         start = time.perf_counter()
         self.encode(self._loaded.warm_up(), "spz")
         return time.perf_counter() - start
@@ -126,26 +134,46 @@ class PipelineEngine:
         """Gaussians for a prompt or picture.
 
         With the self-check on and free time for the job, the best of several seeds: another seed
-        changes what is painted. For a picture it would change next to nothing.
+        changes what is painted. For a picture it would change next to nothing. What is doubted even
+        so goes to the plan's fallback.
 
         Raises:
             BadImage: the picture cannot be read.
             BadPrompt, StageError, JobCancelled: as ``Pipeline.generate``.
         """
         picture = None if spec.image is None else load_image(spec.image)
+        began = time.monotonic()
+
+        def rest_of_plan() -> Plan:
+            if plan.seconds is None:
+                return plan
+            return replace(plan, seconds=max(0.0, plan.seconds - (time.monotonic() - began)))
 
         def make(seed: int) -> GenerationResult:
             return self._loaded.generate(
-                prompt=spec.prompt, image=picture, seed=seed, cancel=cancel, on_progress=progress
+                prompt=spec.prompt,
+                image=picture,
+                seed=seed,
+                cancel=cancel,
+                on_progress=progress,
+                plan=rest_of_plan(),
             )
 
         check = self._loaded.preset.self_check
         free_seconds = check.free_seconds if plan.free_seconds is None else plan.free_seconds
         if check.mode != "on" or picture is not None or free_seconds <= 0:
-            return make(spec.seed)
-        from miner.pipeline.candidates import best_candidate  # noqa: PLC0415 - see ``load``
+            made = make(spec.seed)
+        else:
+            from miner.pipeline.candidates import best_candidate  # noqa: PLC0415 - see ``load``
 
-        return best_candidate(make, spec.seed, check, free_seconds)
+            made = best_candidate(make, spec.seed, check, free_seconds)
+        if check.mode == "on" and made.score < check.threshold and self._may_better(made, plan):
+            return self._loaded.better(made, rest_of_plan(), cancel, progress)
+        return made
+
+    def _may_better(self, made: GenerationResult, plan: Plan) -> bool:
+        """Only what the first generator made without trouble; the fallback has no other to ask."""
+        return bool(plan.fallback) and not made.cause and made.generator == self.generators[0]
 
     def encode(self, raw: GenerationResult, format: Format) -> Asset:
         """The file of a result."""
@@ -156,10 +184,12 @@ class PipelineEngine:
             data=data,
             format=format,
             gaussians=len(raw.gaussians),
-            generator=self.generators[0],
+            generator=raw.generator,
             timings={**raw.timings, ENCODE_STAGE: took},
             score=None if raw.check is None else raw.check.score,
             candidates=raw.candidates,
+            cause=raw.cause,
+            steps=raw.steps,
         )
 
     def memory(self) -> Mapping[str, int]:

@@ -209,4 +209,5 @@ def _configuration(settings: Settings) -> Mapping[str, Any]:
         "preset": settings.preset.model_dump(mode="json"),
         "device": settings.device,
         "weights": str(settings.weights),
+        "rollback": settings.daemon.rollback.model_dump(mode="json"),
     }
