@@ -26,8 +26,8 @@ ELEVATIONS_DEG = (-20.0, 45.0)
 """Of the turned views; the front is taken from between 9 and 15 (``world.draw``)."""
 
 
-def make_shard(folder: Path, number: int) -> None:
-    """Write one shard, unless it is there.
+def make_shard(folder: Path, number: int, count: int = SHARD) -> None:
+    """Write one shard of ``count`` objects, unless it is there.
 
     Arrays: ``front`` [N,64,64,4] and ``turned`` [N,TURNS,64,64,4] uint8 RGBA, colour not
     premultiplied; ``front_elevation`` [N], ``azimuth`` and ``elevation`` [N,TURNS] float32 degrees.
@@ -36,12 +36,12 @@ def make_shard(folder: Path, number: int) -> None:
     if path.exists():
         return
     rng = np.random.default_rng([31, number])
-    front = np.empty((SHARD, SIZE, SIZE, 4), np.uint8)
-    turned = np.empty((SHARD, TURNS, SIZE, SIZE, 4), np.uint8)
-    front_elevation = np.empty(SHARD, np.float32)
-    azimuth = rng.uniform(0, 360, (SHARD, TURNS)).astype(np.float32)
-    elevation = rng.uniform(*ELEVATIONS_DEG, (SHARD, TURNS)).astype(np.float32)
-    for i in range(SHARD):
+    front = np.empty((count, SIZE, SIZE, 4), np.uint8)
+    turned = np.empty((count, TURNS, SIZE, SIZE, 4), np.uint8)
+    front_elevation = np.empty(count, np.float32)
+    azimuth = rng.uniform(0, 360, (count, TURNS)).astype(np.float32)
+    elevation = rng.uniform(*ELEVATIONS_DEG, (count, TURNS)).astype(np.float32)
+    for i in range(count):
         drawn = refit(draw(rng, unseen=number >= UNSEEN_SHARD))
         front[i] = render(drawn.scene, 0.0, drawn.elevation_deg, SIZE)
         front_elevation[i] = drawn.elevation_deg
