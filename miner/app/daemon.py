@@ -15,6 +15,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -61,12 +62,20 @@ class Daemon:
         loaded: the settings to run with.
         reread: reads the settings again, for a reload.
         engine: what the workers run; see ``LocalExecutor``.
+        substrate: makes what stands in for the chain's network; see ``Connections``.
     """
 
-    def __init__(self, loaded: Loaded, reread: Callable[[], Loaded], engine: str = ENGINE) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        reread: Callable[[], Loaded],
+        engine: str = ENGINE,
+        substrate: Callable[[], Any] | None = None,
+    ) -> None:
         self._first = loaded.settings
         self._reread = reread
         self._engine = engine
+        self._substrate = substrate
         self._stop_asked = asyncio.Event()
         self._parts: Parts | None = None
         self._main: asyncio.Task[object] | None = None
@@ -181,7 +190,7 @@ class Daemon:
         if keypair is not None and "gateway" in daemon.intakes:
             client = GatewayClient(keypair, daemon.gateway)
             parts.gateway = GatewayIntake(client, queue, journal, executor, metrics, daemon.gateway)
-        parts.watch = chain_watch(parts, keypair)
+        parts.watch = chain_watch(parts, keypair, self._substrate)
         if parts.watch is not None:
             await parts.watch.restore()
         if keypair is not None and "pull" in daemon.intakes:

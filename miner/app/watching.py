@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from miner.admission.signature import Signer
 from miner.app.parts import Parts
 from miner.network.chain_memory import ChainMemory
@@ -10,8 +13,16 @@ from miner.network.chain_watch import ChainWatch
 from miner.network.external_address import external_address
 
 
-def chain_watch(parts: Parts, keypair: Signer | None) -> ChainWatch | None:
-    """A watch that is yet to be run; None without a chain, or without a hotkey to look for."""
+def chain_watch(
+    parts: Parts, keypair: Signer | None, substrate: Callable[[], Any] | None = None
+) -> ChainWatch | None:
+    """A watch that is yet to be run; None without a chain, or without a hotkey to look for.
+
+    Args:
+        parts: the daemon's.
+        keypair: our hotkey.
+        substrate: stands in for the network; see ``Connections``.
+    """
     daemon = parts.settings.daemon
     if keypair is None or not daemon.chain.is_live:
         return None
@@ -28,7 +39,7 @@ def chain_watch(parts: Parts, keypair: Signer | None) -> ChainWatch | None:
     return ChainWatch(
         hotkey,
         daemon.chain,
-        Connections(daemon.chain, keypair).open,
+        Connections(daemon.chain, keypair, substrate).open,
         parts.peers_source,
         parts.metrics,
         ChainMemory(parts.journal, daemon.chain),

@@ -85,9 +85,23 @@ def _status_line(answer: Mapping[str, Any]) -> str:
         f"{answer.get('generator') or 'no generator'} on {answer.get('device')}",
         f"{queue.get('depth', 0)} waiting, {queue.get('in_flight', 0)} running",
         workers or "no workers",
+        *_chain_words(answer.get("chain")),
         f"up {_duration(answer.get('uptime_seconds', 0))}",
     ]
     return "; ".join(parts)
+
+
+def _chain_words(chain: Mapping[str, Any] | None) -> list[str]:
+    """How we stand in the subnet, where a chain is watched."""
+    if chain is None:
+        return []
+    standing = chain.get("standing")
+    if not standing:
+        return [f"netuid {chain.get('netuid')} not read yet"]
+    if not standing.get("registered"):
+        return [f"not registered on netuid {chain.get('netuid')}"]
+    place = f"uid {standing.get('uid')} on netuid {chain.get('netuid')}"
+    return [f"{place}, rank {standing.get('rank')} of {standing.get('neurons')}"]
 
 
 def _drain_line(answer: Mapping[str, Any]) -> str:

@@ -117,7 +117,7 @@ class Connection:
         return await self._call(self._read)
 
     async def serving_interval_blocks(self) -> int:
-        """How many blocks must lie between two publications of one hotkey, by the chain's rule.
+        """How many blocks must lie between two publications of one hotkey; 0 for no such rule.
 
         Raises:
             ChainError: as ``read``.
@@ -172,7 +172,8 @@ class Connection:
         return _reading(graph, is_beside_us(self._settings.network))
 
     async def _interval(self) -> int:
-        return max(0, int(await self._client.query(RATE_LIMIT, [self._settings.netuid])))
+        found = await self._client.query(RATE_LIMIT, [self._settings.netuid])
+        return max(0, int(found or 0))
 
     async def _prometheus(self, hotkey: str) -> Served:
         found = await self._client.query(PROMETHEUS, [self._settings.netuid, hotkey])

@@ -8,7 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from miner.admission.peers import Peer, PeersSnapshot, PeersSource, read_static_peers
+from miner.admission.peers import (
+    Peer,
+    PeersSnapshot,
+    PeersSource,
+    is_endpoint,
+    read_static_peers,
+)
 from miner.errors import ConfigError
 from tests.admission.fakes import MINER, VALIDATOR
 
@@ -104,3 +110,32 @@ def test_the_source_gives_the_snapshot_in_use() -> None:
     source.replace(second)
 
     assert source() is second
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        *[("8.8.8.8:8091", True), ("127.0.0.1:1", True), ("[::1]:65535", True)],
+        *[("8.8.8.8", False), ("8.8.8.8:", False), ("8.8.8.8:0", False), ("8.8.8.8:65536", False)],
+        *[("host:80", False), ("::1:80", False), ("[8.8.8.8]:80", False), ("8.8.8.8:+1", False)],
+        *[("", False), (":80", False), ("[::1]:٣", False), ("8.8.8.8:000001", False)],
+    ],
+)
+def test_an_endpoint_is_an_address_with_a_port(text: str, good: bool) -> None:
+    """An IP address and a port from 1 up, IPv6 in brackets; names are not looked up."""
+    assert is_endpoint(text) is good
+
+
+def test_a_static_peer_may_serve_and_own(tmp_path: Path) -> None:
+    """The file may say where a peer serves and that it is the owner's; nonsense is named."""
+    path = tmp_path / "peers.toml"
+    entry = f'[[peer]]\nhotkey = "{VALIDATOR.ss58_address}"\nuid = 1\nstake = 2\n'
+    entry += "validator_permit = true\n"
+    path.write_text(entry + 'axon = "127.0.0.1:80"\nowner = true\n', encoding="utf-8")
+    peer = read_static_peers(path).get(VALIDATOR.ss58_address)
+    assert peer is not None
+    assert (peer.axon, peer.owner) == ("127.0.0.1:80", True)
+    for wrong, key in (('axon = "here"', "axon"), ("axon = 5", "axon"), ("owner = 1", "owner")):
+        path.write_text(entry + wrong, encoding="utf-8")
+        with pytest.raises(ConfigError, match=key):
+            read_static_peers(path)

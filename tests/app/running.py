@@ -51,7 +51,10 @@ class Running:
     Attributes:
         folder: settings, keys, ``state`` and the engines' scratch folder.
         hotkey: the daemon's.
+        module: what is run as the daemon.
     """
+
+    module = "tests.fakes.daemon"
 
     def __init__(self, folder: Path, engine: str, **sections: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -74,7 +77,7 @@ class Running:
 
     async def start(self, ready: bool = True) -> None:
         """A new process; returns when it is ready."""
-        command = [sys.executable, "-m", "tests.fakes.daemon", self.engine, "--config"]
+        command = [sys.executable, "-m", self.module, self.engine, "--config"]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command, str(self.settings), stdout=log, stderr=log, env=self._environment()

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from miner.commands.ctl import NOT_READY, ctl
 from miner.errors import ControlError
+from miner.network.chain_reading import ChainState, Standing
 from miner.network.control import serve_control
 from tests.network.operator_fakes import FakeDaemon, FakeView
 
@@ -51,6 +52,27 @@ async def test_status_says_why_not(
     daemon.view.queue.accepting = False
     assert await run(folder, "status") == NOT_READY
     assert capsys.readouterr().out.startswith("not ready (draining); ")
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        (None, "netuid 17 not read yet"),
+        (Standing(False, 5, 256), "not registered on netuid 17"),
+        (Standing(True, 5, 256, 42, 3), "uid 42 on netuid 17, rank 3 of 256"),
+    ],
+)
+async def test_status_says_how_we_stand(
+    folder: Path,
+    daemon: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    standing: Standing | None,
+    words: str,
+) -> None:
+    """Where a chain is watched, the line tells our place in the subnet."""
+    daemon.view.chain = ChainState("finney", 17, standing)
+    assert await run(folder, "status") == 0
+    assert f"; {words}; up " in capsys.readouterr().out
 
 
 async def test_json_is_the_whole_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -274,7 +274,8 @@ async def test_the_limit_and_the_published_metrics_are_read() -> None:
     async with connected(FakeSubstrate(queries={RATE_LIMIT: 0})) as chain:
         assert await chain.prometheus(MINER.ss58_address) == Served()
     for junk in ({"ip": 5}, {"ip": 5, "ip_type": 4, "port": 1, "block": "x"}):
-        async with connected(FakeSubstrate(queries={PROMETHEUS: junk})) as chain:
+        wrong = FakeSubstrate(queries={PROMETHEUS: junk, RATE_LIMIT: "often"})
+        async with connected(wrong) as chain:
             with pytest.raises(ChainError):
                 await chain.prometheus(MINER.ss58_address)
             with pytest.raises(ChainError):
