@@ -26,6 +26,17 @@ from miner.commands.demo_miner import running, write_settings
 from miner.errors import ControlError
 
 TASKS = 10
+PROMPTS = (
+    "a red cube",
+    "a wooden chair",
+    "a blue car",
+    "a white mushroom with a red cap",
+    "a green tree",
+    "a yellow mug",
+    "a purple ball",
+    "an orange cone",
+)
+"""Eight of the ten tasks; pictures are the rest, as on the subnet one in five."""
 KILL_AFTER = 4
 """Tasks that are decided when both are killed; the next is under way."""
 LIMIT_SECONDS = 300.0
@@ -78,7 +89,8 @@ class _Validator:
         options |= {"output": self.splats, "report": self.report}
         words = [f"--{name}={value}" for name, value in options.items()]
         words += [f"--image={picture}" for picture in pictures]
-        self._command = [sys.executable, "-m", "miner", "validator-serve", "--until-done", *words]
+        start = [sys.executable, "-m", "miner", "validator-serve", "--until-done"]
+        self._command = [*start, *words, *PROMPTS]
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
