@@ -19,7 +19,7 @@ def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=290,
         check=False,
     )
 
@@ -58,3 +58,14 @@ def test_the_demonstration_shows_answers_pictures_and_addresses(tmp_path: Path) 
     assert len(list(tmp_path.glob("*.spz"))) == 6
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (8 * 160, 6 * 160)
+
+
+def test_pulling_loses_nothing_when_both_sides_are_killed(tmp_path: Path) -> None:
+    """Ten tasks, daemon and validator killed in between: the validator's ledger has all accepted."""
+    done = run("-m", "miner", "demo", "--pull", "-o", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert "10 tasks: 10 accepted, 0 open, 0 ended twice; 0 early pulls" in done.stdout
+    assert "killing both" in done.stderr
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (8 * 96, 10 * 96)
