@@ -61,7 +61,7 @@ def test_the_demonstration_shows_answers_pictures_and_addresses(tmp_path: Path) 
 
 
 def test_pulling_loses_nothing_when_both_sides_are_killed(tmp_path: Path) -> None:
-    """Ten tasks, daemon and validator killed in between: the validator's ledger has all accepted."""
+    """Ten tasks, daemon and validator killed in between: the validator accepted them all."""
     done = run("-m", "miner", "demo", "--pull", "-o", str(tmp_path))
 
     assert done.returncode == 0, done.stderr
