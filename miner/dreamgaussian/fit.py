@@ -287,11 +287,15 @@ class Fitter:
         grown = progress if keys.warmup_rgb_loss else 1.0
         for target in self._chosen(run):
             camera = target.pose.camera(views.fovy, target.picture.shape[0])
-            image, alpha = _render(leaf, camera, self._background)
+            background = self._background
+            if keys.within_outline:
+                background = torch.rand(3, generator=run.generator).to(background)
+            image, alpha = _render(leaf, camera, background)
             share = 1.0 if target.imagined else grown
-            total = total + share * losses.known_view(
-                image, alpha, target.picture, self._background, target.rgb, target.mask
+            colors, coverage = losses.known_view(
+                image, alpha, target.picture, background, keys.within_outline
             )
+            total = total + share * (target.rgb * colors + target.mask * coverage)
         return total
 
     def _chosen(self, run: _Run) -> list[Target]:

@@ -7,22 +7,29 @@ from torch.nn import functional as F
 
 from miner.dreamgaussian.reference import over
 
+WHOLLY = 0.95
+"""Coverage from which on a pixel shows nothing of the background."""
+
 
 def known_view(
-    image: Tensor, alpha: Tensor, target: Tensor, background: Tensor, rgb: float, mask: float
-) -> Tensor:
-    """Weighted squared errors of a rendered view against what it is known to show.
+    image: Tensor, alpha: Tensor, target: Tensor, background: Tensor, within: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Mean squared errors of a rendered view against what it is known to show.
 
     Args:
         image: [H,W,3] rendered over ``background``.
         alpha: [H,W,1] rendered coverage.
         target: [H,W,4] RGB and coverage, not premultiplied.
         background: [3].
-        rgb: weight of the colours' error.
-        mask: weight of the coverage's.
+        within: colours count only where the target covers all of a pixel; else everywhere.
+
+    Returns:
+        the error of the colours, and that of the coverage.
     """
-    colors = F.mse_loss(image, over(target, background))
-    return rgb * colors + mask * F.mse_loss(alpha, target[..., 3:])
+    errors = (image - over(target, background)).square()
+    if within:
+        errors = errors * (target[..., 3:] > WHOLLY)
+    return errors.mean(), F.mse_loss(alpha, target[..., 3:])
 
 
 def distillation(latents: Tensor, predicted: Tensor, noise: Tensor, weight: float) -> Tensor:

@@ -183,6 +183,9 @@ class LossSettings(Section):
     Attributes:
         known: used in every iteration when there is a picture.
         warmup_rgb_loss: the known views' weight grows from 0 to 1 over the fit.
+        within_outline: colours of known and imagined views are compared within the outline only,
+            over a background drawn anew each time. What spills over the outline is then moved by
+            the mask's error alone, and does not fade into the background's colour.
         imagined_views: that many views around the object are sampled from the guidance before the
             first iteration and then fitted like known ones; 0 does without. ``zero123`` only.
         imagined_per_step: how many of them an iteration looks at, in turn.
@@ -193,6 +196,7 @@ class LossSettings(Section):
 
     known: tuple[KnownView, ...] = (KnownView(),)
     warmup_rgb_loss: bool = True
+    within_outline: bool = False
     imagined_views: int = Field(default=0, ge=0, le=64)
     imagined_per_step: int = Field(default=1, ge=1, le=16)
     imagined_steps: int = Field(default=12, ge=1, le=200)

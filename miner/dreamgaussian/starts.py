@@ -25,6 +25,9 @@ _LEAST_DISTANCE = 1e-4
 _WITHIN = 0.25
 """Share of a body's Gaussians that are not on its sections' edges."""
 
+_INSET = 0.8
+"""Of the spacing between Gaussians; they are made about as large as that."""
+
 _ALIGN_ROUNDS = 3
 _ALIGN_PX = 128
 
@@ -65,7 +68,11 @@ def silhouette(
     )
     angle, inside, depth, jitter = torch.rand(4, count, generator=generator)
     reach = torch.where(inside < _WITHIN, depth.sqrt(), 1.0)
-    half = half_width.flatten()[cells] * reach
+    # A body of revolution has pi times the surface of its outline. What is drawn on the edge shows
+    # beyond it by about a Gaussian's size, so it is drawn that much further in.
+    spacing_px = math.sqrt(math.pi * int((half_width > 0).sum()) / count)
+    half = half_width.flatten()[cells]
+    half = torch.maximum(half - _INSET * spacing_px, 0.5 * half) * reach
     row, middle = cells // size, cells % size - offset.flatten()[cells] + 0.5
     column = middle + half * torch.cos(2.0 * math.pi * angle)
     deep = settings.depth * half * torch.sin(2.0 * math.pi * angle)
