@@ -32,6 +32,8 @@ GRACE_SECONDS = 2.0
 MAX_HUNG = 3
 """Connections that were given up and have not ended; with as many, no other is opened."""
 MAX_TEXT = 200
+NOBODY = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
+"""The address of 32 zeros: what the chain shows at a uid that nobody holds."""
 RATE_LIMIT = ("SubtensorModule", "ServingRateLimit")
 PROMETHEUS = ("SubtensorModule", "Prometheus")
 SR25519 = 1
@@ -222,6 +224,7 @@ def _reading(graph: bt.Metagraph, private: bool) -> Reading:
             served_at=at,
         )
         for neuron, at in zip(graph.neurons, served, strict=False)
+        if neuron.hotkey != NOBODY
     )
     immunity = int(graph.raw.get("immunity_period") or 0)
     return Reading(graph.block, neurons, graph.owner_hotkey, immunity)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from miner.admission.signature import verify
 from miner.errors import ChainError
-from miner.network.chain import MAX_HUNG, PROMETHEUS, RATE_LIMIT, Connection, Connections
+from miner.network.chain import MAX_HUNG, NOBODY, PROMETHEUS, RATE_LIMIT, Connection, Connections
 from miner.network.chain_reading import Served, standing
 from miner.settings import ChainSettings
 from tests.network.fake_chain import (
@@ -97,6 +97,17 @@ async def test_addresses_that_cannot_be_called_are_none() -> None:
         reading = await chain.read()
 
     assert [n.axon for n in reading.neurons] == [None, None, None, "[2001:4860:4860::8888]:9"]
+
+
+async def test_places_that_nobody_holds_are_left_out() -> None:
+    """Empty uids come with an address of zeros, any number of times; others keep theirs."""
+    empty = (NOBODY, 0.0, False, axon(), 0)
+    row = (MINER.ss58_address, 1.0, False, axon(), 0)
+    async with connected(FakeSubstrate(lambda: graph(empty, row, empty))) as chain:
+        reading = await chain.read()
+
+    assert [(n.uid, n.hotkey) for n in reading.neurons] == [(1, MINER.ss58_address)]
+    assert sp_core.ss58_encode(bytes(32), 42) == NOBODY
 
 
 async def test_the_sdk_works_outside_the_daemons_loop() -> None:
