@@ -42,6 +42,11 @@ REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 10, 
 BYTES_BUCKETS = (65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0, 268435456.0)
 GAUSSIANS_BUCKETS = (1e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6)
 
+ROLLBACK_BUCKETS = (30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
+"""Seconds. From a short cool-down to a day."""
+
+BREAKER_STATES = ("closed", "open", "half_open", "pinned")
+
 WORKER_STATES = ("starting", "ready", "busy", "draining", "restarting", "stopped", "failed")
 
 WORKER_MEMORY = {
@@ -100,6 +105,7 @@ class Metrics:
         self._workers = _WorkerInstruments(self.registry)
         self._devices = _DeviceInstruments(self.registry)
         self._service = _ServiceInstruments(self.registry)
+        self._rollback = _RollbackInstruments(self.registry)
         self._chain = _ChainInstruments(self.registry)
         self._pull = _PullInstruments(self.registry)
 
@@ -229,6 +235,35 @@ class Metrics:
         self._service.generators.add(name)
         for known in tuple(self._service.generators):
             self._service.generator.labels(known).set(known == name)
+
+    def rollback_state(self, state: str, steps: tuple[str, ...]) -> None:
+        """How the breaker is, and which smaller steps are in force."""
+        for known in BREAKER_STATES:
+            self._rollback.state.labels(known).set(state == known)
+        self._rollback.steps.update(self._bound("step", step) for step in steps)
+        for step in self._rollback.steps:
+            self._rollback.step.labels(step).set(step in steps)
+
+    def rollback_changed(self, state: str, cause: str) -> None:
+        """The breaker decided something; ``state`` is the one it is in now."""
+        labels = self._bound("breaker", state), self._bound("cause", cause)
+        self._rollback.changes.labels(*labels).inc()
+
+    def rollback_lasts(self, seconds: float) -> None:
+        """New jobs have gone to the rollback generator so long; 0 while they do not."""
+        self._rollback.active.set(_at_least_zero(seconds))
+
+    def rollback_lasted(self, seconds: float) -> None:
+        """New jobs go to the primary again, after so long."""
+        self._rollback.duration.observe(_at_least_zero(seconds))
+
+    def rollback_job(self, cause: str) -> None:
+        """One job was made by another generator than planned."""
+        self._rollback.jobs.labels(self._bound("cause", cause)).inc()
+
+    def rollback_first_result(self, seconds: float) -> None:
+        """The first result of a rollback came so long after the decision."""
+        self._rollback.first_result.set(_at_least_zero(seconds))
 
     def gpu(self, reading: DeviceReading) -> None:
         """How a GPU is, by its driver."""
@@ -502,6 +537,36 @@ class _PullInstruments:
             reading: Gauge(f"miner_validator_{name}", text, ["validator"], registry=registry)
             for reading, (name, text) in VALIDATOR_READINGS.items()
         }
+
+
+class _RollbackInstruments:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        self.state = gauge(
+            "miner_rollback_state", "1 for the state the breaker is in, else 0.", ["state"]
+        )
+        self.step = gauge("miner_rollback_step", "1 while a smaller step is in force.", ["step"])
+        self.steps: set[str] = set()
+        self.changes = counter(
+            "miner_rollback_changes", "Decisions of the breaker.", ["state", "cause"]
+        )
+        self.jobs = counter(
+            "miner_rollback_jobs", "Jobs made by another generator than planned.", ["cause"]
+        )
+        self.active = gauge(
+            "miner_rollback_active_seconds", "So long the service has been rolled back; 0 if not."
+        )
+        self.duration = Histogram(
+            "miner_rollback_duration_seconds",
+            "How long the service was rolled back, each time.",
+            buckets=ROLLBACK_BUCKETS,
+            registry=registry,
+        )
+        self.first_result = gauge(
+            "miner_rollback_first_result_seconds",
+            "From the last rollback to the first result after it.",
+        )
 
 
 def _set(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import gc
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -29,9 +29,11 @@ from miner.app import preflight, upkeep
 from miner.app.parts import Parts
 from miner.app.pulling import puller
 from miner.app.reload import Changes, compare, live_part
+from miner.app.rollback import Rollback
+from miner.app.rollback_executor import RollbackExecutor
 from miner.app.signals import handled
 from miner.app.watching import chain_watch
-from miner.errors import MinerError
+from miner.errors import ControlError, MinerError
 from miner.job_queue import JobQueue
 from miner.journal import Journal
 from miner.metrics import Metrics
@@ -133,12 +135,35 @@ class Daemon:
             parts.peers_source.replace(preflight.initial_peers(settings.daemon.chain.network))
         parts.settings = settings
         parts.queue.settings = new.daemon.queue
+        if parts.breaker is not None:
+            parts.breaker.reconfigure(new.daemon.rollback)
         if parts.gate is not None and parts.intake is not None:
             parts.gate.reconfigure(new.daemon.admission)
             parts.intake.settings = new.daemon.queue
         logs.configure(new.daemon.log, sys.stderr)
         log.info("reloaded", applied=changes.applied, after_restart=changes.waiting)
         return changes
+
+    def rollback(self) -> Mapping[str, Any]:
+        """Has new jobs go to the rollback generator until ``restore``.
+
+        Raises:
+            ControlError: there is none, or the daemon is still loading.
+        """
+        return self._breaker().rollback()
+
+    def restore(self, hold: bool) -> Mapping[str, Any]:
+        """Has new jobs go to the primary; see ``Rollback.restore``.
+
+        Raises:
+            ControlError: the daemon is still loading.
+        """
+        return self._breaker().restore(hold)
+
+    def _breaker(self) -> Rollback:
+        if self._parts is None or self._parts.breaker is None or not self._parts.open:
+            raise ControlError("the daemon is starting or stopping")
+        return self._parts.breaker
 
     # Up and down
 
@@ -148,9 +173,10 @@ class Daemon:
         nonces = await NonceTable.open(parts.settings.daemon.admission, parts.journal)
         stack.callback(nonces.close)
         await stack.enter_async_context(parts.executor)
+        if parts.breaker is not None:
+            await parts.breaker.recall(parts.executor.generators)
         resumed = await parts.queue.resume()
         parts.metrics.build_info(parts.version, parts.preset, parts.device)
-        parts.metrics.generator_active(parts.generator)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one) for one in self._background(parts)]
             async with contextlib.AsyncExitStack() as doors:
@@ -184,9 +210,13 @@ class Daemon:
             await Journal.open(daemon.state_dir, daemon.journal)
         )
         executor = LocalExecutor(settings, daemon.worker, metrics, self._engine)
-        queue = JobQueue(executor, journal, daemon.queue, metrics)
+        breaker = Rollback(daemon.rollback, journal, metrics)
+        planning = RollbackExecutor(executor, breaker, daemon.worker.job_seconds)
+        queue = JobQueue(planning, journal, daemon.queue, metrics)
+        breaker.on_generator(queue.forget_service_times)
         hotkey = keypair.ss58_address if keypair else None
         parts = Parts(settings, metrics, journal, executor, queue, source, hotkey)
+        parts.breaker = breaker
         if keypair is not None and "gateway" in daemon.intakes:
             client = GatewayClient(keypair, daemon.gateway)
             parts.gateway = GatewayIntake(client, queue, journal, executor, metrics, daemon.gateway)

@@ -9,6 +9,7 @@ from typing import Any
 
 from miner.admission.gate import Gate
 from miner.admission.peers import PeersSnapshot, PeersSource
+from miner.app.rollback import Rollback
 from miner.errors import UnknownRoute
 from miner.job_queue import JobQueue
 from miner.journal import Journal
@@ -22,8 +23,6 @@ from miner.settings import QueueSettings, Settings
 from miner.version import VERSION
 from miner.workers.local_executor import LocalExecutor
 
-GENERATOR = "triposr"
-
 
 @dataclass
 class Parts:
@@ -36,6 +35,7 @@ class Parts:
         gateway: where gateways are asked for work.
         puller: where validators are asked for tasks.
         watch: of the chain, where one is named and we have a hotkey.
+        breaker: decides which generator new jobs go to.
         addresses: where each server listens, by its name; filled as they come up.
         open: whether the doors for work are open.
     """
@@ -52,11 +52,21 @@ class Parts:
     gateway: GatewayIntake | None = None
     puller: Puller | None = None
     watch: ChainWatch | None = None
+    breaker: Rollback | None = None
     addresses: dict[str, str] = field(default_factory=dict)
     open: bool = False
     started_at: float = field(default_factory=time.monotonic)
     version: str = VERSION
-    generator: str = GENERATOR
+
+    @property
+    def generator(self) -> str | None:
+        """What new jobs go to."""
+        return self.breaker.breaker.generator if self.breaker else None
+
+    @property
+    def rollback(self) -> Mapping[str, Any] | None:
+        """How the breaker is."""
+        return self.breaker.report() if self.breaker else None
 
     @property
     def preset(self) -> str:

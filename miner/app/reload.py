@@ -11,17 +11,18 @@ from typing import Any
 
 from miner.settings import Settings
 
-LIVE = ("daemon.admission.", "daemon.queue.", "daemon.log.")
+LIVE = ("daemon.admission.", "daemon.queue.", "daemon.rollback.", "daemon.log.")
 NETWORK = "daemon.chain.network"
 """Live as well while it names a file or nobody, before and after: a chain's watch is built in."""
-BUILT_IN = tuple(
-    f"daemon.admission.{key}"
-    for key in (
-        "nonce_window_seconds",
-        "max_nonce_timeout_seconds",
-        "future_skew_seconds",
-        "max_nonces",
-    )
+BUILT_IN = (
+    "daemon.admission.nonce_window_seconds",
+    "daemon.admission.max_nonce_timeout_seconds",
+    "daemon.admission.future_skew_seconds",
+    "daemon.admission.max_nonces",
+    "daemon.rollback.primary",
+    "daemon.rollback.generator",
+    "daemon.rollback.residency",
+    "daemon.rollback.keep_seconds",
 )
 """Keys that a running daemon can change, and those among them that it cannot; all others are built
 into what is already running."""
@@ -52,7 +53,7 @@ def compare(old: Settings, new: Settings) -> Changes:
 
 def live_part(old: Settings, new: Settings) -> Settings:
     """The settings that hold after a reload: the new ones where that is possible."""
-    update = {key: getattr(new.daemon, key) for key in ("admission", "queue", "log")}
+    update = {key: getattr(new.daemon, key) for key in ("admission", "queue", "rollback", "log")}
     if _is_live(NETWORK, old, new):
         chain = old.daemon.chain.model_copy(update={"network": new.daemon.chain.network})
         update["chain"] = chain

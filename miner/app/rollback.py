@@ -103,8 +103,11 @@ class Rollback:
         self._first_result_due = False
         self._first_result_seconds: float | None = None
 
-    async def recall(self) -> None:
+    async def recall(self, generators: Iterable[str]) -> None:
         """Goes on where the last life was; to be called before the first job.
+
+        Args:
+            generators: what the workers have.
 
         Raises:
             JournalUnavailable: the disk cannot be read.
@@ -116,6 +119,7 @@ class Rollback:
             memory = {}
         if isinstance(memory, dict):
             self.breaker.recall(memory, self._wall_clock())
+        self.look(generators)
         if self.breaker.state != "closed":
             log.warning("rollback_recalled", state=self.breaker.state, cause=self.breaker.cause)
         self._follow()
@@ -189,9 +193,9 @@ class Rollback:
         log.warning("job_rolled_back", **detail)
         self._journal.event(JOB_EVENT, detail)
 
-    def result_came(self, generator: str) -> None:
-        """A generator made a result; the first of a rollback is measured."""
-        if self._first_result_due and generator == self.settings.generator:
+    def rollback_gave_a_result(self) -> None:
+        """A job that was planned for the rollback generator is done; the first is measured."""
+        if self._first_result_due:
             self._first_result_due = False
             self._first_result_seconds = round(self.away_seconds, 3)
             self._metrics.rollback_first_result(self.away_seconds)

@@ -120,7 +120,8 @@ class RollbackExecutor:
 
     def _signed(self, job: Job, planned: str, asset: Asset, why: str) -> Asset:
         """The asset, counted; one that is not the primary's says why."""
-        self._rollback.result_came(asset.generator)
+        if planned == asset.generator == self._rollback.settings.generator:
+            self._rollback.rollback_gave_a_result()
         if asset.cause and asset.generator != planned:
             self._rollback.job_rolled_back(job.id, planned, asset.generator, asset.cause)
         if asset.generator == self._rollback.settings.generator:

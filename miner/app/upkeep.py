@@ -41,6 +41,8 @@ class Readings:
         state = parts.queue.snapshot()
         metrics.queue(state.depth, state.in_flight)
         metrics.journal(parts.journal.stats)
+        if parts.breaker is not None:
+            metrics.rollback_lasts(parts.breaker.away_seconds)
         metrics.ready(not why_not_ready(parts))
         snapshot = parts.peers_source()
         metrics.peers(len(snapshot.peers), snapshot.age_seconds(time.monotonic()))

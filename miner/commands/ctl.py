@@ -58,6 +58,30 @@ def reload(
 
 
 @ctl.command()
+def rollback(
+    state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Have new jobs made by the rollback generator, until ``restore``; survives a restart."""
+    answer = ask(_state_dir(state_dir, config_file), "POST", "rollback")
+    _tell(answer, as_json, _generator_line)
+
+
+@ctl.command()
+def restore(
+    state_dir: StateDirOption = None,
+    config_file: ConfigOption = None,
+    as_json: JsonOption = False,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Keep to it even when it fails; else it may be left.")
+    ] = False,
+) -> None:
+    """Have new jobs made by the primary generator again."""
+    verb = "restore?hold=1" if hold else "restore"
+    answer = ask(_state_dir(state_dir, config_file), "POST", verb)
+    _tell(answer, as_json, _generator_line)
+
+
+@ctl.command()
 def stop(
     state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
@@ -83,6 +107,7 @@ def _status_line(answer: Mapping[str, Any]) -> str:
     parts = [
         ready,
         f"{answer.get('generator') or 'no generator'} on {answer.get('device')}",
+        *_rollback_words(answer.get("rollback")),
         f"{queue.get('depth', 0)} waiting, {queue.get('in_flight', 0)} running",
         workers or "no workers",
         *_chain_words(answer.get("chain")),
@@ -102,6 +127,22 @@ def _chain_words(chain: Mapping[str, Any] | None) -> list[str]:
         return [f"not registered on netuid {chain.get('netuid')}"]
     place = f"uid {standing.get('uid')} on netuid {chain.get('netuid')}"
     return [f"{place}, rank {standing.get('rank')} of {standing.get('neurons')}"]
+
+
+def _rollback_words(rollback: Mapping[str, Any] | None) -> list[str]:
+    """What is not as usual with the generators."""
+    if rollback is None or (rollback.get("state") == "closed" and not rollback.get("steps")):
+        return []
+    state = str(rollback.get("state")).replace("_", " ")
+    words = [f"breaker {state} ({rollback.get('cause')})"]
+    if steps := rollback.get("steps"):
+        words.append(f"with {', '.join(steps)}")
+    return [" ".join(words)]
+
+
+def _generator_line(answer: Mapping[str, Any]) -> str:
+    held = "until restore" if answer.get("state") == "pinned" else "until it fails"
+    return f"new jobs go to {answer.get('generator')} {held}"
 
 
 def _drain_line(answer: Mapping[str, Any]) -> str:

@@ -59,7 +59,7 @@ class JobQueue:
         self._clock = clock
         self._wall_clock = wall_clock
         self._accepting = True
-        service = ServiceTime()
+        self._service = service = ServiceTime()
         self._board = Board(journal, metrics, clock, executor.cancel)
         self._door = Door(executor, self._board, service, clock)
         self._dispatcher = Dispatcher(
@@ -143,6 +143,10 @@ class JobQueue:
             self._accepting = False
             self._board.abandon()
             await self._board.ledger.flush()
+
+    def forget_service_times(self) -> None:
+        """What jobs took says nothing of those to come: they are made in another way."""
+        self._service.clear()
 
     async def resume(self) -> int:
         """Puts the promised jobs of earlier lives back, and returns how many.

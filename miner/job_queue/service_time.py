@@ -28,6 +28,11 @@ class ServiceTime:
         self._samples.append((now, max(0.0, seconds)))
         self._sorted = sorted(sample for _, sample in self._samples)
 
+    def clear(self) -> None:
+        """Forgets all measurements."""
+        self._samples.clear()
+        self._sorted = []
+
     def typical(self, now: float) -> float | None:
         """The median; None without measurements."""
         return self._quantile(0.5, now)

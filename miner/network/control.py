@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from miner.errors import BindError
+from miner.errors import BadOption, BindError
 from miner.network.control_client import MAX_PATH_BYTES, SOCKET_NAME
 from miner.network.replies import Handler, covering, json_reply
 from miner.network.status import status
@@ -32,12 +32,14 @@ SHUTDOWN_SECONDS = 1.0
 def control_application(
     view: DaemonView, daemon: DaemonControl, clock: Callable[[], float] = time.monotonic
 ) -> web.Application:
-    """The verbs: ``GET /status``, ``/validators``; ``POST /drain``, ``/reload``, ``/stop``."""
+    """The verbs: ``GET`` reads, ``POST`` moves; ``/restore?hold=1`` also holds the primary."""
     application = web.Application(middlewares=[covering("control", view.metrics)])
     application.router.add_get("/status", _status(view, clock))
     application.router.add_get("/validators", _validators(view))
     application.router.add_post("/drain", _drain(view, daemon))
     application.router.add_post("/reload", _reload(daemon))
+    application.router.add_post("/rollback", _rollback(daemon))
+    application.router.add_post("/restore", _restore(daemon))
     application.router.add_post("/stop", _stop(daemon))
     return application
 
@@ -130,6 +132,23 @@ def _reload(daemon: DaemonControl) -> Handler:
     async def page(request: web.Request) -> web.Response:
         report = await daemon.reload()
         return json_reply({"applied": list(report.applied), "waiting": list(report.waiting)})
+
+    return page
+
+
+def _rollback(daemon: DaemonControl) -> Handler:
+    async def page(request: web.Request) -> web.Response:
+        return json_reply(dict(daemon.rollback()))
+
+    return page
+
+
+def _restore(daemon: DaemonControl) -> Handler:
+    async def page(request: web.Request) -> web.Response:
+        hold = request.query.get("hold", "0")
+        if hold not in ("0", "1"):
+            raise BadOption("hold: must be 0 or 1")
+        return json_reply(dict(daemon.restore(hold == "1")))
 
     return page
 

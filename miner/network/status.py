@@ -34,6 +34,7 @@ def status(view: DaemonView, now: float) -> dict[str, Any]:
         "reasons": list(reasons),
         "addresses": dict(view.addresses),
         "generator": view.generator,
+        "rollback": view.rollback,
         "queue": _queue(view.queue),
         "workers": [_worker(worker) for worker in view.executor.health().workers],
         "journal": _journal(view),

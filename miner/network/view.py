@@ -217,6 +217,10 @@ class DaemonView(Protocol):
         """Those that hold now; a reload may change them."""
 
     @property
+    def rollback(self) -> Mapping[str, Any] | None:
+        """How the breaker is, as JSON values."""
+
+    @property
     def peers(self) -> PeersSnapshot | None:
         """The subnet's hotkeys, where validators are served."""
 
@@ -258,6 +262,23 @@ class DaemonControl(Protocol):
 
         Raises:
             ConfigError: they do not hold; nothing was changed.
+        """
+
+    def rollback(self) -> Mapping[str, Any]:
+        """Has new jobs go to the rollback generator until ``restore``; how the breaker is then.
+
+        Raises:
+            ControlError: there is none.
+        """
+
+    def restore(self, hold: bool) -> Mapping[str, Any]:
+        """Has new jobs go to the primary; how the breaker is then.
+
+        Args:
+            hold: even when it fails; else the breaker decides again from now on.
+
+        Raises:
+            ControlError: the daemon is still loading.
         """
 
     def stop(self) -> None:

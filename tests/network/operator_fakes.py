@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from miner.admission.peers import Peer, PeersSnapshot
-from miner.errors import ConfigError, QueueFull
+from miner.errors import ConfigError, ControlError, QueueFull
 from miner.executor import ExecutorHealth, WorkerHealth
 from miner.job import Asset, Failure, Job, Outcome
 from miner.metrics import Metrics
@@ -151,6 +152,7 @@ class FakeView:
     executor: FakeExecutor = field(default_factory=FakeExecutor)
     metrics: Metrics = field(default_factory=Metrics)
     queue_settings: QueueSettings = field(default_factory=QueueSettings)
+    rollback: Mapping[str, Any] | None = None
     peers: PeersSnapshot | None = PEERS
     chain: ChainState | None = None
     troubled: tuple[str, ...] = ()
@@ -181,6 +183,15 @@ class FakeDaemon:
         if self.broken_settings:
             raise ConfigError("axon.port: must be a number")
         return FakeReload()
+
+    def rollback(self) -> Mapping[str, Any]:
+        if self.view.rollback is None:
+            raise ControlError("there is no generator to roll back to")
+        return {**self.view.rollback, "state": "pinned", "generator": "dreamgaussian"}
+
+    def restore(self, hold: bool) -> Mapping[str, Any]:
+        state = "pinned" if hold else "closed"
+        return {**(self.view.rollback or {}), "state": state, "generator": "triposr"}
 
     def stop(self) -> None:
         self.stopped = True
