@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import random
 import time
 from collections.abc import Callable
 
-from miner.errors import OutOfMemory
-from miner.job import JobSpec, Plan
+from miner.errors import OutOfMemory, StageError
+from miner.job import Asset, Format, JobSpec, Plan
+from miner.pipeline.attempts import Made, attempt
 from miner.pipeline.cancel import CancelFlag
 from tests.fakes.engines import Quick, Sleeping, SlowToLoad
 
 Progress = Callable[[str, int, int], None]
 
-__all__ = ["Brief", "Ill", "Quick", "Sleeping", "SlowToLoad"]
+__all__ = ["Breakable", "Brief", "Ill", "Quick", "Sleeping", "SlowToLoad"]
+
+
+class Breakable(Quick):
+    """Has two generators; the first one fails while there is a file "broken"."""
+
+    generators = ("triposr", "dreamgaussian")
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        self.made: Made[bytes] = attempt(
+            plan, self._make, lambda: math.inf, lambda _: True, lambda *_: None
+        )
+        return self.made.result
+
+    def _make(self, name: str, _steps: tuple[str, ...]) -> bytes:
+        if name == "triposr" and (self.folder / "broken").exists():
+            raise StageError("reconstruct", "broken by the test")
+        return name.encode()
+
+    def encode(self, raw: bytes, format: Format) -> Asset:
+        made = self.made
+        return Asset(raw, format, len(raw), made.generator, {"encode": 0.1}, made.cause)
 
 
 class Brief(Quick):
