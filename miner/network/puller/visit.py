@@ -14,7 +14,7 @@ import structlog
 from miner.admission.peers import Peer, PeersSnapshot
 from miner.job import Asset
 from miner.network.puller.book import Book, Entry
-from miner.network.puller.clocks import Clocks
+from miner.network.puller.clocks import Clocks, Moment
 from miner.network.puller.cooldowns import Cooldown
 from miner.network.puller.tasks import Assignment
 from miner.network.puller.wire import NotOurs, Offer, PullFailed, Undelivered, Verdict, Wire
@@ -152,7 +152,7 @@ class Visitor:
     def _nothing(self, hotkey: str, entry: Entry, answer: Offer) -> None:
         """There is no task for us now."""
         now = self._clocks.now()
-        cooldown = self._told(entry, answer.cooldown_until, answer.their_now)
+        cooldown = self._told(entry, answer.cooldown_until, answer.their_now, now)
         waits = not cooldown.over(now)
         if waits and entry.pulls > 1 and answer.violations > entry.violations:
             entry.margin_seconds = min(
@@ -160,7 +160,7 @@ class Visitor:
             )
             margin = entry.margin_seconds
             log.warning("pulled_too_early", validator=hotkey, margin_seconds=margin)
-            cooldown = self._told(entry, answer.cooldown_until, answer.their_now)
+            cooldown = self._told(entry, answer.cooldown_until, answer.their_now, now)
         entry.violations = answer.violations
         entry.failures = 0
         entry.cooldown = cooldown if waits else Cooldown.pause(self._settings.idle_seconds, now)
@@ -233,7 +233,7 @@ class Visitor:
         brought: Asset | None,
     ) -> None:
         now = self._clocks.now()
-        cooldown = self._told(entry, verdict.cooldown_until, verdict.their_now)
+        cooldown = self._told(entry, verdict.cooldown_until, verdict.their_now, now)
         waits = not cooldown.over(now)
         outcome = _outcome(verdict.feedback, assignment.threshold, brought is not None, waits)
         if waits or outcome == "accepted":
@@ -283,10 +283,10 @@ class Visitor:
 
     # Waits
 
-    def _told(self, entry: Entry, until: float, their_now: float | None) -> Cooldown:
+    def _told(self, entry: Entry, until: float, their_now: float | None, now: Moment) -> Cooldown:
         return Cooldown.told(
             until,
-            self._clocks.now(),
+            now,  # one moment for all: what is over at it must not seem to begin at the next
             their_now,
             margin=self._settings.margin_seconds + entry.margin_seconds,
             cap=self._settings.max_cooldown_seconds,
