@@ -110,12 +110,7 @@ def validator_serve(
         raise BadOption("--until-done: of how many? give --tasks")
     snapshot = _peers(miner or [], peers)
     keypair = load_hotkey(hotkey_file) if hotkey_file else new_hotkey()
-    rules = Rules(
-        cooldown_seconds=cooldown,
-        throttle_seconds=throttle,
-        penalty_seconds=penalty,
-        lock_seconds=lock,
-    )
+    rules = _rules(cooldown, throttle, penalty, lock)
     source = _tasks(prompts or [], prompt_file, image or [], seed or secrets.token_hex(8), tasks)
     ledger = Ledger(source, partial(_uid_of, snapshot), rules, state=_load(state))
     if output is not None:
@@ -129,15 +124,15 @@ def validator_serve(
         files.write_atomic(report_file, json.dumps(report(ledger), indent=2).encode() + b"\n")
 
 
-def _rules(cooldown: int, throttle: int, penalty: int) -> Rules:
-    """The subnet's, with these seconds; the lock of one result is over before the next can come."""
+def _rules(cooldown: int, throttle: int, penalty: int, lock: int) -> Rules:
+    """The subnet's, with these seconds; as there, a lock is over before the next task's result."""
     if throttle > cooldown:
         raise BadOption("--throttle: more than --cooldown")
     return Rules(
         cooldown_seconds=cooldown,
         throttle_seconds=throttle,
         penalty_seconds=penalty,
-        lock_seconds=min(DEFAULTS.lock_seconds, cooldown - throttle),
+        lock_seconds=min(lock, cooldown - throttle),
     )
 
 

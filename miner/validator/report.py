@@ -79,14 +79,15 @@ def miner_table(ledger: Ledger) -> list[str]:
     """The miners as lines of text with a heading."""
     lines = [
         f"{'miner':<{SHORT}}{'uid':>6}{'accepted':>10}{'rejected':>10}{'empty':>7}"
-        f"{'early':>7}{'average':>9}{'in window':>11}"
+        f"{'ignored':>9}{'early':>7}{'average':>9}{'in window':>11}"
     ]
     for hotkey, account in ledger.state.miners.items():
         counts = account.verdicts
+        ignored = sum(count for verdict, count in counts.items() if not verdict.final)
         lines.append(
             f"{hotkey[:SHORT]:<{SHORT}}{account.uid:>6}{counts[Verdict.ACCEPTED]:>10}"
-            f"{counts[Verdict.REJECTED]:>10}{counts[Verdict.EMPTY]:>7}{account.early_pulls:>7}"
-            f"{account.average:>9.3f}{len(account.observations):>11}"
+            f"{counts[Verdict.REJECTED]:>10}{counts[Verdict.EMPTY]:>7}{ignored:>9}"
+            f"{account.early_pulls:>7}{account.average:>9.3f}{len(account.observations):>11}"
         )
     return lines
 
