@@ -100,7 +100,9 @@ class Pace:
         smoothed = self._seconds_per_work + _MEMORY * (cost - self._seconds_per_work)
         self._seconds_per_work = cost if fresh else smoothed
         self.done += 1
-        self.position = min(float(self.iters), self.position + self._stride(self.deadline - now))
+        # This iteration and those still to come share what is left of the schedule.
+        left = self.iters - self.position
+        self.position = min(float(self.iters), self.position + left / (1.0 + self._to_come(now)))
         return self.position
 
     @property
@@ -110,15 +112,21 @@ class Pace:
 
     @property
     def remaining(self) -> int:
-        """Iterations still to do at the present stride; for reports of progress."""
+        """Iterations still to do, as far as is known; for reports of progress."""
         left = self.iters - self.position
-        return math.ceil(left / self._stride(self.deadline - self.clock()) - 1e-9)
+        if left <= 1e-9:
+            return 0
+        seconds_left = self.deadline - self.clock()
+        return math.ceil(min(left, max(1.0, self._affordable(seconds_left, left))) - 1e-9)
 
-    def _stride(self, seconds_left: float) -> float:
+    def _to_come(self, now: float) -> float:
+        """Iterations after the present one: one for each step left, or what there is time for."""
+        left = self.iters - self.position - 1.0
+        return max(0.0, min(left, self._affordable(self.deadline - now, left)))
+
+    def _affordable(self, seconds_left: float, left: float) -> float:
         if not math.isfinite(seconds_left):
-            return 1.0
-        left = max(self.iters - self.position, 1e-9)
+            return math.inf
         mean_work = (self.work(self.position) + self.work(self.position + 0.75 * left)) / 2
         seconds = max(self._seconds_per_work * mean_work, 1e-9)
-        affordable = max(seconds_left / seconds, self.min_iters - self.done, 1e-9)
-        return min(max(1.0, left / affordable), left)
+        return max(seconds_left / seconds, float(self.min_iters - self.done))
