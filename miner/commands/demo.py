@@ -19,6 +19,7 @@ import typer
 from miner import encoder, files
 from miner.admission.signature import Signer, new_hotkey
 from miner.commands.console import Reporter, result
+from miner.commands.demo_break import demo_break
 from miner.commands.demo_miner import DemoMiner, running, write_settings
 from miner.commands.demo_pull import demo_pull
 from miner.commands.outputs import file_names
@@ -59,6 +60,10 @@ def demo(
     pull: Annotated[
         bool, typer.Option("--pull", help="A validator with tasks; both are killed in between.")
     ] = False,
+    broken: Annotated[
+        str | None,
+        typer.Option("--break", metavar="triposr", help="It fails, is left, mended, taken back."),
+    ] = None,
     keep: Annotated[
         bool | None,
         typer.Option("--keep/--no-keep", help="Leave the daemon running; so on a terminal."),
@@ -68,6 +73,9 @@ def demo(
     reporter = Reporter()
     if pull:
         demo_pull(output, reporter)
+        return
+    if broken:
+        demo_break(broken, output, reporter)
         return
     files.make_folder(output)
     validators = [new_hotkey() for _ in STAKES]

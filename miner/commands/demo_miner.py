@@ -20,10 +20,13 @@ from miner.admission.signature import Signer, write_hotkey
 from miner.errors import ControlError
 from miner.files import make_folder, write_atomic
 from miner.network.control_client import ask
+from miner.settings import worker_environment
 
 START_SECONDS = 300.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.1
+PROGRAM = ("miner", "run")
+BREAKABLE = ("miner.commands.demo_faults",)
 
 
 @dataclass(frozen=True)
@@ -79,24 +82,32 @@ def write_settings(
 
 
 @contextmanager
-def running(settings: Path, hotkey: str, log: Path) -> Iterator[DemoMiner]:
+def running(settings: Path, hotkey: str, log: Path, breakable: bool = False) -> Iterator[DemoMiner]:
     """A daemon with these settings, from ready until the block ends; then it is told to stop.
 
     Args:
         settings: as ``write_settings`` made it.
         hotkey: the daemon's.
         log: where its output goes.
+        breakable: whether its generators can be made to fail; see ``demo_faults.py``. The switches
+            are then in the folder of the settings.
 
     Raises:
         ControlError: it ended before it was ready, or took too long; the text quotes its last line.
     """
     make_folder(log.parent)
-    command = [sys.executable, "-m", "miner", "run", "--config", str(settings)]
+    program = BREAKABLE if breakable else PROGRAM
+    command = [sys.executable, "-m", *program, "--config", str(settings.resolve())]
     began = time.monotonic()
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=settings.parent if breakable else None,
+            env=worker_environment() if breakable else None,  # finds the package from any folder
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         ) as process,
     ):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from torch import nn
@@ -67,7 +67,8 @@ class ByDreamGaussian:
             ConfigError: there is no such configuration.
         """
         settings = _settings(preset)
-        with reading(settings.guidance.weights):
+        wanted = cls.weights(preset)
+        with reading(wanted[0]) if wanted else nullcontext():
             return cls(Fitter.load(settings, store, device), device)
 
     def generate(self, subject: Subject, call: Call) -> Lifted:

@@ -69,6 +69,10 @@ class Generators:
         """The generator, on the device."""
         return self._residences[name].bring()
 
+    def put_around(self, name: str, wrap: Callable[[str, Generator], Generator]) -> None:
+        """Has something stand in front of a generator."""
+        self._residences[name].put_around(partial(wrap, name))
+
     def used(self, name: str) -> None:
         """A job with it ended."""
         self._residences[name].used()

@@ -44,6 +44,13 @@ class Residence:
         if residency == "host":
             self._take_away()
 
+    def put_around(self, wrap: Callable[[Generator], Generator]) -> None:
+        """Has something stand in front of the generator, whenever it is loaded."""
+        load = self._load
+        self._load = lambda: wrap(load())
+        if self._generator is not None:
+            self._generator = wrap(self._generator)
+
     @property
     def here(self) -> bool:
         """Whether it is on the device."""
