@@ -3,8 +3,8 @@
 Shi et al., "MVDream" (2023). Stable Diffusion 2.1's U-Net with two changes: sixteen numbers of the
 camera are added to the time's embedding, and self-attention reaches over all views of a group. The
 first is a stock option of diffusers' U-Net, the second an attention processor. Weights are read
-from the published conversion (a diffusers folder whose U-Net kept the original names) or from the
-original checkpoint beside a Stable Diffusion 2.1 folder's text encoder.
+from the published conversion, a diffusers folder whose U-Net kept the original names; or from the
+original checkpoint, put in place of the folder ``unet`` into one of Stable Diffusion 2.1 base.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from miner.dreamgaussian.guidance_latents import (
     latent_model,
     load_scheduler,
     load_vae,
-    part,
     read_tensors,
 )
 from miner.dreamgaussian.guidance_text import TextEncoder
@@ -93,7 +92,7 @@ class MVDream:
         Raises:
             WeightsError: a part is missing, or the U-Net's names or sizes are others.
         """
-        unet = load_unet(part(folder, "unet"))
+        unet = load_unet(folder / "unet" if (folder / "unet").is_dir() else folder)
         vae, scheduler = load_vae(folder, vae_folder), load_scheduler(folder)
         model = latent_model(unet, vae, scheduler, settings, device)
         return cls(model, TextEncoder.load(folder, model.device, model.dtype), settings)
