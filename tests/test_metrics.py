@@ -41,6 +41,7 @@ def fill(metrics: Metrics) -> None:
     metrics.job_waited(0.2)
     metrics.stage("encode", "triposr", 0.05)
     metrics.asset("triposr", 1_000_000, 20_000)
+    metrics.self_checked(0.7, True, 2)
     metrics.queue(2, 1)
     metrics.request("api", "/generate", 200, 1.6)
     metrics.rejected("unsigned")
@@ -203,3 +204,15 @@ def test_nothing_raises_and_the_page_stays_readable(text: str, number: float, co
 
     sums = [s for f in families for s in f.samples if s.name.endswith("_sum")]
     assert sums and all(s.value >= 0 or math.isinf(s.value) for s in sums)
+
+
+def test_checks_are_counted_by_what_they_found() -> None:
+    """Scores go into a histogram; those under the threshold, and all candidates, are counted."""
+    metrics = Metrics()
+    metrics.self_checked(0.7, True, 1)
+    metrics.self_checked(0.0, False, 4)
+    page = generate_latest(metrics.registry).decode()
+
+    assert "miner_self_check_score_count 2.0" in page
+    assert "miner_self_checks_below_threshold_total 1.0" in page
+    assert "miner_candidates_total 5.0" in page

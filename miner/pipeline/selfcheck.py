@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from miner.geometry.gaussians import Gaussians
 from miner.gpu.device import Device
@@ -66,9 +67,15 @@ class SelfCheck:
             gaussians: past the quality gate.
             asked: the caller's words without any template, or the caller's picture.
         """
+        return self.compare(self.look(gaussians), asked)
+
+    def look(self, gaussians: Gaussians) -> Tensor:
+        """What the model sees of a splat: a unit vector for each view, [V,D]."""
         few = thinned(gaussians, self.settings.max_gaussians)
-        views = look_at(few, self._cameras, self._device.torch_device)
-        seen = self._model.of_views(views)
+        return self._model.of_views(look_at(few, self._cameras, self._device.torch_device))
+
+    def compare(self, seen: Tensor, asked: str | Image.Image) -> Verdict:
+        """What ``look`` saw, held against one of several things that could have been asked."""
         if isinstance(asked, str):
             wanted, divisor = self._model.of_text(asked), self.settings.text_divisor
         else:

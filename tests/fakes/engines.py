@@ -64,6 +64,17 @@ class Quick:
         return True
 
 
+class Checked(Quick):
+    """Its score is a hundredth of the free seconds it was told of; None of them, no score."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        return b"none" if plan.free_seconds is None else f"{plan.free_seconds}".encode()
+
+    def encode(self, raw: bytes, format: Format) -> Asset:
+        score = None if raw == b"none" else float(raw) / 100
+        return Asset(raw, format, 1, self.generators[0], {}, score=score, candidates=3)
+
+
 class Sleeping(Quick):
     """Works until it is cancelled, or the file "go" is there; "begun" says that it is at it."""
 

@@ -124,3 +124,30 @@ async def test_an_infinite_deadline_never_passes() -> None:
     assert list(deadlines.passed({"a": None})) == []  # type: ignore[arg-type]
     assert not rung.is_set()
     deadlines.stop()
+
+
+def a_member(name: str, accepted_at: float, deadline: float, free: float | None) -> Member:
+    spec = JobSpec(prompt="x")
+    job = Job(name, spec, "5", "pull", deadline, free_seconds=free)
+    return Member(job, "key", accepted_at, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("members", "left"),
+    [
+        ([("a", 0.0, 100.0, None)], None),
+        ([("a", 0.0, 100.0, 30.0)], 20.0),
+        ([("a", 0.0, 100.0, 5.0)], 0.0),
+        ([("a", 0.0, 100.0, 30.0), ("b", 5.0, 100.0, 10.0)], 5.0),
+        ([("a", 0.0, 100.0, 30.0), ("b", 8.0, 12.0, None)], 2.0),
+    ],
+)
+def test_free_seconds_run_from_acceptance(
+    members: list[tuple[str, float, float, float | None]], left: float | None
+) -> None:
+    """What is left at the start is what is free to all who share the work, before any deadline."""
+    generation = Generation("key", 1)
+    for member in members:
+        generation.add(a_member(*member))
+
+    assert generation.begin(10.0).free_seconds == left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,16 @@ async def test_a_job_is_answered(tmp_path: Path) -> None:
 
     data = f"a mug {2**63 - 1}".encode()
     assert asset == Asset(data, "ply", len(data), "fake", {"paint": 0.5, "encode": 0.125})
+
+
+async def test_free_seconds_arrive_and_scores_come_back(tmp_path: Path) -> None:
+    """The engine is told what is free, and each score is held against the preset's threshold."""
+    async with workers("Checked", tmp_path) as made:
+        given = [replace(job(), free_seconds=free) for free in (75.0, 25.0, None)]
+        assets = [await made.executor.submit(one) for one in given]
+
+    assert [asset.score for asset in assets] == [0.75, 0.25, None]
+    assert made.metrics.checks == [(0.75, True, 3), (0.25, False, 3)]
 
 
 async def test_a_picture_reaches_the_engine(tmp_path: Path) -> None:
