@@ -59,7 +59,7 @@ def alignments(pipeline: Pipeline, check: SelfCheck, count: int) -> Iterator[lis
             *(text, texts[another], *wrong_prompts(kind, color, i)),
             *(made[i].picture, made[another].picture),
         )
-        yield [check.compare(seen, one).alignment for one in asked]
+        yield [check.compare(seen, one).alignment for one in asked if one is not None]
 
 
 def report(table: NDArray[np.float64], prompts: list[str]) -> None:
@@ -72,13 +72,13 @@ def report(table: NDArray[np.float64], prompts: list[str]) -> None:
         mark = "met" if ahead >= TARGET else "MISSED"
         print(f"{COLUMNS[right]} over {COLUMNS[wrong]:<20} {ahead:6.3f}   target {TARGET}   {mark}")
     for name, rights, wrongs in (("texts", [0], [1, 2, 3]), ("pictures", [4], [5])):
-        right, wrong = table[:, rights].ravel(), table[:, wrongs].ravel()
-        cuts = np.unique(np.concatenate([right, wrong]))
-        kept = [(right >= cut).mean() + (wrong < cut).mean() for cut in cuts]
-        cut = cuts[int(np.argmax(kept))]
+        good, bad = table[:, rights].ravel(), table[:, wrongs].ravel()
+        cuts = np.unique(np.concatenate([good, bad]))
+        kept = [float((good >= cut).mean() + (bad < cut).mean()) for cut in cuts]
+        best = float(cuts[int(np.argmax(kept))])
         print(
-            f"{name}: a cut at {cut:.3f} keeps {(right >= cut).mean():.3f} of the right "
-            f"and {(wrong >= cut).mean():.3f} of the wrong"
+            f"{name}: a cut at {best:.3f} keeps {(good >= best).mean():.3f} of the right "
+            f"and {(bad >= best).mean():.3f} of the wrong"
         )
     for text, row in zip(prompts, table, strict=True):
         if row[0] <= row[1:4].max():
