@@ -25,6 +25,8 @@ MAX_ID_CHARACTERS = 128
 MAX_PROMPT_CHARACTERS = MAX_BYTES // 3 * 4 + 4
 """Of a picture as base64; a longer prompt is nothing that could be worked on."""
 MAX_FREE_SECONDS = 300.0
+DELIVERY_SECONDS = 3.0
+"""Of the free time, for bringing the result: the validator counts until it has judged it."""
 
 
 class Assignment(BaseModel):
@@ -116,8 +118,19 @@ async def spec_of(assignment: Assignment, miner: str) -> JobSpec:
     return JobSpec(image=image, seed=seed, format=TASK_FORMAT)
 
 
-def job_of(assignment: Assignment, spec: JobSpec, stake: float, deadline: float) -> Job:
-    """The job for the queue; promised, as the validator holds the task for us."""
+def job_of(
+    assignment: Assignment, spec: JobSpec, stake: float, deadline: float, age_seconds: float
+) -> Job:
+    """The job for the queue; promised, as the validator holds the task for us.
+
+    Args:
+        assignment: the task.
+        spec: of it.
+        stake: of the validator.
+        deadline: steady seconds.
+        age_seconds: since it was pulled, which is spent of what is free.
+    """
+    free = assignment.free_seconds - max(0.0, age_seconds) - DELIVERY_SECONDS
     return Job(
         new_job_id(),
         spec,
@@ -127,4 +140,5 @@ def job_of(assignment: Assignment, spec: JobSpec, stake: float, deadline: float)
         priority=stake,
         promised=True,
         task_id=assignment.key,
+        free_seconds=max(0.0, free),
     )

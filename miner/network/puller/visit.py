@@ -154,7 +154,7 @@ class Visitor:
         now = self._clocks.now()
         cooldown = self._told(entry, answer.cooldown_until, answer.their_now, now)
         waits = not cooldown.over(now)
-        if waits and entry.pulls > 1 and answer.violations > entry.violations:
+        if entry.pulls > 1 and answer.violations > entry.violations:  # their clock is behind
             entry.margin_seconds = min(
                 max(FIRST_MARGIN_SECONDS, 2 * entry.margin_seconds), MAX_MARGIN_SECONDS
             )
@@ -299,8 +299,7 @@ class Visitor:
 
 def good_enough(asset: Asset, threshold: float) -> bool:
     """Whether a result is worth its validation, by our own check of it, where there was one."""
-    score: float | None = getattr(asset, "score", None)
-    return score is None or score >= threshold
+    return asset.score is None or asset.score >= threshold
 
 
 def _outcome(feedback: Feedback, threshold: float, brought: bool, waits: bool) -> str:

@@ -15,7 +15,7 @@ from miner.executor import ExecutorHealth
 from miner.job import Asset, Job, JobSpec, Outcome
 from miner.journal import Record
 from miner.network.puller.clocks import Clocks
-from miner.network.puller.tasks import Assignment, job_of, spec_of
+from miner.network.puller.tasks import DELIVERY_SECONDS, Assignment, job_of, spec_of
 from miner.settings.pull import PullSettings
 
 T = TypeVar("T")
@@ -145,17 +145,17 @@ class Workshop:
             free_seconds: of generation that cost nothing.
             stake: of the validator: its task goes before those with less.
         """
-        state = self._queue.snapshot()
-        ready = self._workers.health().ready and state.accepting and self._archive.failed is None
-        if not ready:
+        state, health = self._queue.snapshot(), self._workers.health()
+        if not (health.ready and state.accepting) or self._archive.failed is not None:
             return False
         waiting = state.depth + coming - self._workers.capacity
         if waiting < 0:
             return True
         if waiting >= self._settings.ahead:
             return False
-        wait = self._queue.wait_seconds(stake) or 0.0
-        return wait <= max(free_seconds - (state.service_seconds or 0.0), LEAD_SECONDS)
+        service = state.service_seconds or 0.0
+        wait = (self._queue.wait_seconds(stake) or 0.0) + service * coming / len(health.workers)
+        return wait <= max(free_seconds - service - DELIVERY_SECONDS, LEAD_SECONDS)
 
     # Making
 
@@ -203,8 +203,9 @@ class Workshop:
     async def _enter(self, assignment: Assignment, spec: JobSpec, stake: float) -> Ticket | None:
         while True:
             deadline = self._clocks.steady() + self._settings.task_seconds
+            age = self._clocks.wall() - assignment.pulled_at
             try:
-                return await self._queue.submit(job_of(assignment, spec, stake, deadline))
+                return await self._queue.submit(job_of(assignment, spec, stake, deadline, age))
             except KnownTask:
                 return None
             except CapacityError:

@@ -21,6 +21,7 @@ from tests.network.puller.world import MINER, Validator, World, a_validator
 VALIDATORS = 3
 FAULTS = ("", "", "refused", "lost_request", "lost_reply", "error", "garbage")
 WHICH = st.integers(0, VALIDATORS - 1)
+TIME = st.sampled_from([0.01, 0.06, 0.3, 7.0, 25.0, 120.0, 400.0, 1000.0])
 LONGEST_WAIT_SECONDS = 3 * 3600.0
 """After the last fault: the penalty of a lost reply, back-off, and the queue."""
 
@@ -37,6 +38,15 @@ def tasks(seed: int) -> Any:
         return TextTask(id=f"{seed}-{number}", prompt=prompt)
 
     return nth
+
+
+async def _until_submission(validator: Validator) -> None:
+    """Until a result is on its way, at most a while."""
+    before = len(validator.calls)
+    for _ in range(3000):
+        await asyncio.sleep(0.3)
+        if any(call == "SubmitResults" for _, call in validator.calls[before:]):
+            return
 
 
 class PullMachine(RuleBasedStateMachine):
@@ -83,61 +93,80 @@ class PullMachine(RuleBasedStateMachine):
     def now(self) -> float:
         return self.runner.get_loop().time() + 1_900_000_000.0
 
-    # What happens
+    # What happens, each followed by some time
 
-    @rule(seconds=st.sampled_from([0.01, 0.06, 0.3, 1.0, 7.0, 25.0, 120.0, 400.0, 1000.0]))
+    @rule(seconds=TIME)
     def time_passes(self, seconds: float) -> None:
         self.later(seconds)
 
-    @rule(which=WHICH, fault=st.sampled_from(FAULTS))
-    def network(self, which: int, fault: str) -> None:
+    @rule(which=WHICH, fault=st.sampled_from(FAULTS), seconds=TIME)
+    def network(self, which: int, fault: str, seconds: float) -> None:
         self.validators[which].fault = fault
+        self.later(seconds)
 
-    @rule(which=WHICH, seconds=st.sampled_from([0.05, 3.0, 11.0, 20.0]))
-    def slow(self, which: int, seconds: float) -> None:
+    @rule(which=WHICH, lost=st.booleans())
+    def submission(self, which: int, lost: bool) -> None:
+        """Time passes until the validator has a result; its reply is perhaps lost."""
+        validator = self.validators[which]
+        self.runner.run(_until_submission(validator))
+        if lost:
+            fault, validator.fault = validator.fault, "lost_reply"
+            self.later(1.0)
+            validator.fault = fault
+
+    @rule(which=WHICH, seconds=st.sampled_from([0.05, 3.0, 11.0, 20.0]), then=TIME)
+    def slow(self, which: int, seconds: float, then: float) -> None:
         self.validators[which].latency_seconds = seconds
+        self.later(then)
 
-    @rule(which=WHICH, seconds=st.sampled_from([0.35, 5.0, 25.0]))
-    def slow_scorer(self, which: int, seconds: float) -> None:
+    @rule(which=WHICH, seconds=st.sampled_from([0.35, 5.0, 25.0]), then=TIME)
+    def slow_scorer(self, which: int, seconds: float, then: float) -> None:
         self.validators[which].judge_seconds = seconds
+        self.later(then)
 
-    @rule()
-    def kill_and_restart(self) -> None:
-        self.runner.run(self.world.kill())
-        self.runner.run(self.world.start())
-
-    @rule(seconds=st.sampled_from([1.0, 30.0, 900.0]))
-    def kill_and_restart_later(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([0.0, 0.0, 1.0, 30.0, 900.0]), then=TIME)
+    def kill_and_restart(self, seconds: float, then: float) -> None:
         self.runner.run(self.world.kill())
         self.later(seconds)
         self.runner.run(self.world.start())
+        self.later(then)
 
-    @rule(seconds=st.sampled_from([30.0, 400.0]))
-    def the_machine_restarts(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([30.0, 400.0]), then=TIME)
+    def the_machine_restarts(self, seconds: float, then: float) -> None:
         self.world.wall_error = 0.0  # it asks for the time before it starts the miner
         self.runner.run(self.world.kill())
         self.later(seconds)
         self.world.boot += "'"
         self.runner.run(self.world.start())
+        self.later(then)
 
-    @rule()
-    def stop_and_restart(self) -> None:
+    @rule(then=TIME)
+    def stop_and_restart(self, then: float) -> None:
         self.runner.run(self.world.stop())
         self.runner.run(self.world.start())
+        self.later(then)
 
-    @rule(seconds=st.sampled_from([-4000.0, -300.0, -5.0, 0.0, 5.0, 300.0, 4000.0]))
-    def clock_is_set(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([-4000.0, -300.0, -5.0, 0.0, 5.0, 300.0, 4000.0]), then=TIME)
+    def clock_is_set(self, seconds: float, then: float) -> None:
         self.world.wall_error = seconds
+        self.later(then)
 
-    @rule(alive=st.booleans())
-    def workers(self, alive: bool) -> None:
+    @rule(alive=st.booleans(), then=TIME)
+    def workers(self, alive: bool, then: float) -> None:
         self.world.gpu.alive = alive
         self.world.gpu.announce()
+        self.later(then)
 
-    @rule(which=WHICH, gone=st.booleans())
-    def serves(self, which: int, gone: bool) -> None:
+    @rule(which=WHICH, gone=st.booleans(), then=TIME)
+    def serves(self, which: int, gone: bool, then: float) -> None:
         hotkey = self.validators[which].hotkey
         (self.world.absent.add if gone else self.world.absent.discard)(hotkey)
+        self.later(then)
+
+    @rule()
+    def all_is_well(self) -> None:
+        self.heal()
+        self.later(400.0)
 
     # What always holds
 

@@ -1,4 +1,4 @@
-"""An event loop whose time passes only while everybody waits: hours in a moment, always the same."""
+"""An event loop whose time passes only while everybody waits: hours in a moment."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class Net:
         address: str,
         axon_hotkey: str,
         synapse: Any,
-        timeout: float = 12.0,
+        timeout: float = 12.0,  # noqa: ASYNC109 - the protocol's own word
         on_date: Callable[[float], None] | None = None,
     ) -> Any:
         validator = next(v for v in self.validators if v.address == address)
@@ -165,7 +165,7 @@ class Net:
             return _status(reply, 408, "Request timeout")
         return reply
 
-    async def _exchange(
+    async def _exchange(  # noqa: PLR0911 - one for each fault
         self, validator: Validator, synapse: Any, on_date: Callable[[float], None] | None
     ) -> Any:
         await asyncio.sleep(validator.latency_seconds)
@@ -241,7 +241,9 @@ class Gpu:
             self.made[job.task_id or ""] += 1
             if job.spec.prompt and "bad" in job.spec.prompt:
                 raise MinerError("cannot be made")
-            return Asset(f"splat of {job.task_id}".encode(), "spz", 9000, "triposr", {})
+            return Asset(
+                f"splat of {job.task_id}".encode(), "spz", 9000, "triposr", {}, score=self.score
+            )
         finally:
             self.running.discard(job.id)
             self.announce()
