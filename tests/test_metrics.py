@@ -55,6 +55,12 @@ def fill(metrics: Metrics) -> None:
     )
     metrics.worker_restarted("0", "hung")
     metrics.generator_active("triposr")
+    metrics.rollback_state("open", ("smaller_chunk",))
+    metrics.rollback_changed("open", "exception")
+    metrics.rollback_lasts(3.0)
+    metrics.rollback_lasted(90.0)
+    metrics.rollback_job("out_of_memory")
+    metrics.rollback_first_result(4.5)
     metrics.gpu(GpuReading(0, "GPU-1", "H200", 10, 20, 0.5, 40.0, 300.0))
     metrics.journal(Stats())
     metrics.peers(12, 30.0)
@@ -216,3 +222,15 @@ def test_checks_are_counted_by_what_they_found() -> None:
     assert "miner_self_check_score_count 2.0" in page
     assert "miner_self_checks_below_threshold_total 1.0" in page
     assert "miner_candidates_total 5.0" in page
+
+
+def test_one_state_of_the_breaker_is_shown_at_a_time() -> None:
+    """The state it has left and the step it has given up go to 0, and stay visible."""
+    metrics = Metrics()
+    metrics.rollback_state("open", ("smaller_chunk",))
+    metrics.rollback_state("closed", ())
+    value = metrics.registry.get_sample_value
+
+    assert value("miner_rollback_state", {"state": "open"}) == 0
+    assert value("miner_rollback_state", {"state": "closed"}) == 1
+    assert value("miner_rollback_step", {"step": "smaller_chunk"}) == 0

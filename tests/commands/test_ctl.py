@@ -45,6 +45,31 @@ async def test_status_is_one_line(folder: Path, capsys: pytest.CaptureFixture[st
     assert out.count("\n") == 1
 
 
+async def test_the_generator_is_moved_by_hand(
+    folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rollback and restore say where new jobs go, and until when."""
+    daemon.view.rollback = {"state": "closed", "steps": []}
+    assert [await run(folder, *words) for words in (["rollback"], ["restore"])] == [0, 0]
+    await run(folder, "restore", "--hold")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "new jobs go to dreamgaussian until restore",
+        "new jobs go to triposr until it fails",
+        "new jobs go to triposr until restore",
+    ]
+
+
+async def test_status_tells_of_the_breaker(
+    folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what is not as usual is in the line."""
+    daemon.view.rollback = {"state": "half_open", "cause": "cool_down", "steps": ["fewer_steps"]}
+    await run(folder, "status")
+
+    assert "; breaker half open (cool_down) with fewer_steps; " in capsys.readouterr().out
+
+
 async def test_status_says_why_not(
     folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:

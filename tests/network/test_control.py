@@ -56,6 +56,20 @@ async def test_every_verb_is_answered(served: Path, daemon: FakeDaemon) -> None:
     assert daemon.stopped
 
 
+async def test_the_generator_is_moved(served: Path, daemon: FakeDaemon) -> None:
+    """Rollback and restore answer with how the breaker is then; a hold is asked for by name."""
+    with pytest.raises(ControlError, match="no generator to roll back to"):
+        await asked(served, "POST", "rollback")
+    daemon.view.rollback = {"state": "closed", "steps": []}
+
+    assert (await asked(served, "POST", "rollback"))["generator"] == "dreamgaussian"
+    assert (await asked(served, "POST", "restore"))["state"] == "closed"
+    assert (await asked(served, "POST", "restore?hold=1"))["state"] == "pinned"
+    assert (await asked(served, "GET", "status"))["rollback"]["state"] == "closed"
+    with pytest.raises(ControlError, match="hold: must be 0 or 1"):
+        await asked(served, "POST", "restore?hold=maybe")
+
+
 async def test_a_refusal_is_told_as_such(served: Path, daemon: FakeDaemon) -> None:
     """Settings that do not hold refuse the reload, and the caller reads why."""
     daemon.broken_settings = True
