@@ -72,12 +72,11 @@ def object_views(drawn: Drawn, azimuths: list[float]) -> NDArray[np.uint8]:
     at = (SIZE - side) // 2
     out = np.zeros((len(azimuths), SIZE, SIZE, 4), np.uint8)
     for view, azimuth in zip(out, azimuths, strict=True):
-        rgba = render(drawn.scene, azimuth, SCORER_ELEVATION_DEG, SIZE).astype(np.float32)
-        rgba[..., :3] *= rgba[..., 3:] / 255
-        small = Image.fromarray((rgba + 0.5).astype(np.uint8), "RGBA").resize(
-            (side, side), Image.Resampling.BOX
-        )
-        view[at : at + side, at : at + side] = np.asarray(small)
+        rgba = render(drawn.scene, azimuth, SCORER_ELEVATION_DEG, SIZE)
+        small = Image.fromarray(rgba, "RGBA").resize((side, side), Image.Resampling.BOX)
+        straight = np.array(small, np.float32)  # resized by way of premultiplied colours
+        straight[..., :3] *= straight[..., 3:] / 255
+        view[at : at + side, at : at + side] = straight.round()
     return out
 
 
