@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from miner.admission.peers import Peer, PeersSnapshot
-from miner.errors import ConfigError, ControlError, QueueFull
+from miner.errors import ConfigError, ControlError, QueueFull, UnknownRoute
 from miner.executor import ExecutorHealth, WorkerHealth
 from miner.job import Asset, Failure, Job, Outcome
 from miner.metrics import Metrics
@@ -156,6 +156,12 @@ class FakeView:
     peers: PeersSnapshot | None = PEERS
     chain: ChainState | None = None
     troubled: tuple[str, ...] = ()
+    asked: list[dict[str, Any]] | None = None
+
+    def validators(self) -> Sequence[Mapping[str, Any]]:
+        if self.asked is None:
+            raise UnknownRoute("no validator is asked for tasks")
+        return self.asked
 
     def troubles(self) -> Sequence[str]:
         return self.troubled
