@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from miner.commands.console import result
+from miner.dreamgaussian.settings import load_fit_settings
 from miner.gpu.weights import Entry, WeightStore
 from miner.settings import Settings, load_settings
 
@@ -47,6 +48,9 @@ def entries_of(settings: Settings) -> list[Entry]:
     wanted = [section.weights for section in sections]
     if preset.self_check.mode != "off":
         wanted.append(preset.self_check.weights)
+    if preset.dreamgaussian.config:
+        guidance = load_fit_settings(preset.dreamgaussian.config).guidance
+        wanted += [name for name in (guidance.weights, guidance.vae_weights) if name]
     found = [store.entry(reference) for reference in wanted]
     return list({entry.name: entry for entry in found if entry is not None}.values())
 

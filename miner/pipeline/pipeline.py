@@ -12,73 +12,49 @@ from __future__ import annotations
 import logging
 import math
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from miner.errors import DeadlineExceeded, OutOfMemory, StageError
-from miner.geometry.gaussians import Gaussians
+from miner.errors import DeadlineExceeded, StageError
 from miner.gpu.allocator import keep_freed_memory
-from miner.gpu.device import Device, choose_device
+from miner.gpu.device import choose_device
 from miner.gpu.weights import WeightStore
 from miner.job import Plan
-from miner.pipeline import background, quality, selfcheck, text_to_image
-from miner.pipeline.attempts import SHARED_STAGES, attempt
+from miner.pipeline import background, selfcheck, text_to_image
+from miner.pipeline.attempts import attempt
 from miner.pipeline.background import BackgroundRemover
 from miner.pipeline.breaker import SELF_CHECK
-from miner.pipeline.by_triposr import ByTripoSR
-from miner.pipeline.fidelity import Fidelity, compare
-from miner.pipeline.generator import TRIPOSR, Call, Lifted, ProgressCallback, Subject
+from miner.pipeline.generator import ProgressCallback
 from miner.pipeline.generators import Generators, kinds_for
 from miner.pipeline.prompts import clean_prompt
-from miner.pipeline.reconstruct import Reconstructor
 from miner.pipeline.result import GenerationResult, Painting
-from miner.pipeline.selfcheck import SelfCheck, Verdict
-from miner.pipeline.stage import CancelFlag, Timings, stage, translated
+from miner.pipeline.selfcheck import SelfCheck
+from miner.pipeline.stage import CancelFlag, Timings, stage
+from miner.pipeline.stages import Stages, Work
 from miner.pipeline.text_to_image import TextToImage
-from miner.settings import FEW_STEP_PIPELINE, Preset, RollbackSettings
+from miner.settings import Preset, RollbackSettings
 
 __all__ = ["GenerationResult", "Painting", "Pipeline", "ProgressCallback"]
 
 WARM_UP_PROMPT = "a red cube"
 
-FEW_STEPS = 4
-"""At most, of the distilled FLUX."""
-
 log = logging.getLogger(__name__)
 
 
-class Pipeline:
+class Pipeline(Stages):
     """Loaded stages and how to run them.
 
     Attributes:
-        load_timings: seconds that loading each stage took.
+        load_timings: seconds that loading each stage took; empty where others loaded them.
     """
 
-    def __init__(
-        self,
-        preset: Preset,
-        device: Device,
-        painter: TextToImage | None,
-        remover: BackgroundRemover,
-        generators: Generators | Reconstructor,
-        checker: SelfCheck | None = None,
-    ) -> None:
-        self.preset = preset
-        self.device = device
-        self.painter = painter
-        self.remover = remover
-        if isinstance(generators, Reconstructor):
-            generators = Generators.of(generators, preset, device)
-        self.generators = generators
-        self.checker = checker
-        self.load_timings: Timings = {}
+    load_timings: Mapping[str, float] = MappingProxyType({})
 
     @classmethod
     def load(
@@ -136,13 +112,6 @@ class Pipeline:
         pipeline.load_timings = timings
         return pipeline
 
-    @property
-    def reconstructor(self) -> Reconstructor:
-        """TripoSR itself, of a pipeline that has it."""
-        triposr = self.generators.bring(TRIPOSR)
-        assert isinstance(triposr, ByTripoSR)
-        return triposr.reconstructor
-
     def warm_up(self) -> GenerationResult:
         """Runs one small job, so that the first caller does not pay for lazy initialisation."""
         count = min(7_000, self.preset.surface.count)
@@ -152,34 +121,6 @@ class Pipeline:
         ball = np.hypot(*np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]) < 0.7
         rgba = np.stack([np.full_like(ball, 200, np.uint8)] * 3 + [ball * np.uint8(255)], -1)
         return self.generate(image=Image.fromarray(rgba), count=count)
-
-    def paint(
-        self,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        cancel: CancelFlag | None = None,
-        on_progress: ProgressCallback | None = None,
-        steps: int | None = None,
-    ) -> list[Painting]:
-        """The first stage alone, for several prompts at once; in the preset's number of steps.
-
-        Raises:
-            BadPrompt: one of the prompts is not one; nothing is painted.
-            StageError: painting failed.
-            JobCancelled: the flag was set.
-        """
-        assert self.painter is not None, "this pipeline was loaded for pictures only"
-        cleaned = [clean_prompt(prompt) for prompt in prompts]
-        report = _reporter(on_progress, text_to_image.STAGE)
-        timings: Timings = {}
-        cancel = cancel or CancelFlag()
-        with self._memory_freed(), stage(text_to_image.STAGE, self.device, timings, cancel):
-            pictures = self.painter.paint(cleaned, seeds, cancel, report, steps)
-        seconds = timings[text_to_image.STAGE] / max(1, len(pictures))
-        return [
-            Painting(prompt, seed, picture, seconds)
-            for prompt, seed, picture in zip(cleaned, seeds, pictures, strict=True)
-        ]
 
     def generate(
         self,
@@ -223,13 +164,13 @@ class Pipeline:
         left_seconds = clock_of(plan)
         plan = replace(plan, generator=plan.generator or self.generators.names[0])
         cancel = cancel or CancelFlag()
-        job = _Job(prompt, seed, image, timings, cancel, on_progress, count, measure, left_seconds)
+        job = Work(prompt, seed, image, timings, cancel, on_progress, count, measure, left_seconds)
         self.generators.rest()
         made = attempt(
             plan,
-            lambda name, steps: self._by(name, steps, job),
+            lambda name, steps: self.make(name, steps, job),
             left_seconds,
-            lambda error: self._can_take_over(plan.fallback, job, error),
+            lambda error: self.can_take_over(plan.fallback, job, error),
             _tell,
         )
         return replace(made.result, cause=made.cause)
@@ -256,10 +197,10 @@ class Pipeline:
         """
         doubted = replace(doubted, cause=SELF_CHECK)
         left_seconds = clock_of(plan)
-        if not self._knows(plan.fallback) or left_seconds() < plan.least_seconds:
+        if not self.knows(plan.fallback) or left_seconds() < plan.least_seconds:
             return doubted
         flag = cancel or CancelFlag()
-        job = _Job(
+        job = Work(
             doubted.prompt,
             doubted.seed,
             doubted.picture,
@@ -272,149 +213,12 @@ class Pipeline:
             start=doubted.gaussians,
         )
         try:
-            other = self._by(plan.fallback, (), job)
+            other = self.make(plan.fallback, (), job)
         except (StageError, DeadlineExceeded) as error:
             log.warning("%s could not better it: %s", plan.fallback, error)
             return replace(doubted, timings=job.timings)
         best = other if other.score > doubted.score else doubted
         return replace(best, cause=SELF_CHECK, timings=job.timings)
-
-    def _by(self, name: str, steps: Sequence[str], job: _Job) -> GenerationResult:
-        """What one generator makes of a job."""
-        if not self._knows(name):
-            raise StageError(name or "generator", "the worker has no generator of that name")
-        with self._memory_freed():
-            subject = self._subject(name, steps, job)
-            call = Call(
-                self.device,
-                job.timings,
-                job.cancel,
-                job.on_progress,
-                job.count,
-                steps,
-                job.left_seconds,
-            )
-            with translated(name):
-                generator = self.generators.bring(name)
-            lifted = generator.generate(subject, call)
-            self.generators.used(name)
-            with self._stage(quality.STAGE, job):
-                verdict = quality.check(lifted.gaussians)
-        found = self._check(job, lifted.gaussians)
-        return GenerationResult(
-            job.prompt,
-            job.seed,
-            lifted.gaussians,
-            job.picture,
-            job.cutout,
-            job.framed,
-            lifted.surface,
-            verdict,
-            self._compare(job, lifted) if job.measure else None,
-            job.timings,
-            found,
-            generator=name,
-            steps=tuple(steps),
-        )
-
-    def _subject(self, name: str, steps: Sequence[str], job: _Job) -> Subject:
-        """As the generator needs it; a picture is painted and cut out once for all of them."""
-        if self.generators.needs[name] == "prompt" and job.prompt is not None:
-            return Subject(job.prompt, job.seed, start=job.start)
-        if job.picture is None:
-            self._paint(job, steps)
-        if job.cutout is None:
-            assert job.picture is not None
-            with self._stage(background.STAGE, job):
-                job.cutout = self.remover.cut_out(job.picture)
-                ratio = self.preset.background.foreground_ratio
-                job.framed = background.frame(job.cutout, ratio)
-        return Subject(job.prompt, job.seed, job.cutout, job.framed, job.start)
-
-    def _paint(self, job: _Job, steps: Sequence[str]) -> None:
-        assert job.prompt is not None
-        keys = self.preset.text_to_image
-        more = ("more_steps" in steps) - ("fewer_steps" in steps)
-        most = FEW_STEPS if keys.pipeline == FEW_STEP_PIPELINE else keys.steps + 1
-        wanted = min(max(1, keys.steps + more), most)
-        (painting,) = self.paint([job.prompt], [job.seed], job.cancel, job.on_progress, wanted)
-        job.picture = painting.picture
-        spent = job.timings.get(text_to_image.STAGE, 0.0)
-        job.timings[text_to_image.STAGE] = spent + painting.seconds
-
-    def _knows(self, name: str) -> bool:
-        return name in self.generators.needs
-
-    def _can_take_over(self, name: str, job: _Job, error: StageError) -> bool:
-        """Whether a generator could do without what failed."""
-        if not self._knows(name):
-            return False
-        if self.generators.needs[name] == "prompt":
-            return job.prompt is not None
-        return error.stage not in SHARED_STAGES
-
-    def _check(self, job: _Job, gaussians: Gaussians) -> Verdict | None:
-        """What the self-check says; a check that fails costs the verdict, not the splat."""
-        if self.checker is None:
-            return None
-        asked = job.picture if job.prompt is None else job.prompt
-        assert asked is not None
-        try:
-            with self._memory_freed(), self._stage(selfcheck.STAGE, job):
-                return self.checker.judge(gaussians, asked)
-        except StageError as error:
-            log.warning("the self-check did not work: %s", error)
-            return None
-
-    def _compare(self, job: _Job, lifted: Lifted) -> Fidelity | None:
-        """Only TripoSR has a field to compare with."""
-        if lifted.codes is None or lifted.surface is None:
-            return None
-        with self._stage("fidelity", job):
-            model = self.reconstructor.model
-            return compare(model, lifted.codes, lifted.gaussians, lifted.surface)
-
-    @contextmanager
-    def _stage(self, name: str, job: _Job) -> Iterator[None]:
-        report = _reporter(job.on_progress, name)
-        report(0, 1)
-        with stage(name, self.device, job.timings, job.cancel):
-            yield
-        report(1, 1)
-
-    @contextmanager
-    def _memory_freed(self) -> Iterator[None]:
-        """Lets go of what the failed stage still held when memory ran out."""
-        try:
-            yield
-        except OutOfMemory as error:
-            if error.__cause__ is not None:
-                traceback.clear_frames(error.__cause__.__traceback__)
-            self.device.release()
-            raise
-
-
-@dataclass(eq=False)
-class _Job:
-    """What one call carries from stage to stage, and from one generator to the next.
-
-    Attributes:
-        picture, cutout, framed: None until they are made.
-        start: what a generator may begin with.
-    """
-
-    prompt: str | None
-    seed: int
-    picture: Image.Image | None
-    timings: Timings
-    cancel: CancelFlag
-    on_progress: ProgressCallback | None
-    count: int | None = None
-    measure: bool = False
-    left_seconds: Callable[[], float] = field(default=lambda: math.inf)
-    cutout: Image.Image | None = None
-    framed: NDArray[np.float32] | None = None
-    start: Gaussians | None = None
 
 
 def clock_of(plan: Plan) -> Callable[[], float]:
@@ -428,13 +232,3 @@ def clock_of(plan: Plan) -> Callable[[], float]:
 def _tell(name: str, error: StageError) -> None:
     """For the log of whoever runs this: the next turn may hide that there was a failure."""
     log.warning("%s failed: %s", name, error, exc_info=error.__cause__)
-
-
-def _reporter(on_progress: ProgressCallback | None, name: str) -> Callable[[int, int], None]:
-    """A callback for the steps of one stage."""
-
-    def report(done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(name, done, total)
-
-    return report

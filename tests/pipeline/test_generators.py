@@ -243,6 +243,44 @@ def test_an_unknown_generator_is_named() -> None:
         find_generator("dreamgausian")
 
 
+FIT = """
+iters = 3
+[guidance]
+weights = "none"
+weight = 0.0
+[start]
+kind = "silhouette"
+num_pts = 7500
+[views]
+sizes_px = [64]
+size_from = [0.0]
+reference_size_px = 64
+"""
+
+
+@pytest.mark.parametrize("residency", ["resident", "disk"])
+def test_dreamgaussian_takes_over(tiny_preset: Path, tmp_path: Path, residency: str) -> None:
+    """Loaded with the preset it makes a valid splat of the picture that TripoSR failed at."""
+    (tmp_path / "fit.toml").write_text(FIT)
+    flags = {"dreamgaussian": {"config": str(tmp_path / "fit.toml")}}
+    settings = load_settings(str(tiny_preset), flags, environ={})
+    rollback = RollbackSettings(residency=residency)  # type: ignore[arg-type]
+    pipeline = Pipeline.load(settings.preset, settings.weights, "cpu", rollback=rollback)
+
+    class Broken(Other):
+        def generate(self, subject: Subject, call: Call) -> Lifted:
+            raise StageError("reconstruct", "broken by the test")
+
+    splat = pipeline.generate("a cube").gaussians
+    pipeline.generators.put_around("triposr", lambda *_: Broken(splat))
+    made = pipeline.generate("a cube", plan=Plan("triposr", "dreamgaussian", seconds=60.0))
+
+    assert pipeline.generators.names == ("triposr", "dreamgaussian")
+    assert (made.generator, made.cause) == ("dreamgaussian", "exception")
+    assert made.quality.gaussians >= 7000
+    assert "dreamgaussian" in made.timings
+
+
 def test_a_preset_without_it_has_no_rollback() -> None:
     """The second generator takes part where the preset says how to run it."""
     preset = load_settings("mini", environ={}).preset
