@@ -32,6 +32,11 @@ def check(settings: DaemonSettings) -> None:
     """
     if "gateway" in settings.intakes and not settings.gateway.urls:
         raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
+    if "pull" in settings.intakes and not settings.chain.network:
+        raise ConfigError(
+            'chain.network: knows no validator to ask; intakes has "pull". '
+            'Name the network, or a file of peers as "static:FILE"'
+        )
     _check_published(settings)
     _check_disk(settings.state_dir)
 
