@@ -108,26 +108,34 @@ def _blend_band(
 ) -> Tensor:
     """[(bottom - top) * W, C + 1] colours and alpha of the rows top..bottom."""
     with torch.no_grad():
-        fragments = _unsaturated(_select(footprints, table, width, top, bottom), table)
+        fragments = _select(footprints, table, width, top, bottom)
     alphas = _alphas(fragments, table)
     weights = (alphas * _transmittance(alphas, fragments.pixel)).unsqueeze(1)
-    contributions = torch.cat([weights * colors[fragments.gaussian], weights], dim=1)
+    shown = colors.index_select(0, fragments.gaussian)
+    contributions = torch.cat([weights * shown, weights], dim=1)
     out = contributions.new_zeros((bottom - top) * width, contributions.shape[1])
     return out.index_add(0, fragments.pixel, contributions)
 
 
 def _select(footprints: Footprints, table: Tensor, width: int, top: int, bottom: int) -> _Fragments:
-    """The fragments with alpha >= 1/255 of the rows top..bottom."""
+    """The fragments that show of the rows top..bottom: alpha >= 1/255, before a pixel's end."""
     row_gaussian, y = _rows(footprints, top, bottom)
     x_low, x_high = _row_spans(footprints, row_gaussian, y, width)
     row, offset = expand(x_high - x_low + 1)
-    x, y, gaussian = x_low[row] + offset, y[row], row_gaussian[row]
+    x, y, gaussian = (values.index_select(0, row) for values in (x_low, y, row_gaussian))
+    x += offset
     fragments = _Fragments(gaussian, (y - top) * width + x, x, y)
-    fragments = _take(fragments, torch.nonzero(_alphas(fragments, table) >= MIN_ALPHA).squeeze(1))
+    alphas = _alphas(fragments, table)
     # Gaussians are numbered by depth and the list is in their order: a stable sort keeps it.
     # 32-bit keys take torch's radix sort on the CPU.
-    by_pixel = torch.sort(fragments.pixel.to(torch.int32), stable=True).indices
-    return _take(fragments, by_pixel)
+    seen = torch.nonzero(alphas >= MIN_ALPHA).squeeze(1)
+    pixel = fragments.pixel.index_select(0, seen).to(torch.int32)
+    pixel, order = torch.sort(pixel, stable=True)
+    seen = seen.index_select(0, order)
+    alphas = alphas.index_select(0, seen)
+    # Those behind the point where a pixel is finished are usually the most.
+    after = _transmittance(alphas, pixel) * (1.0 - alphas)
+    return _take(fragments, seen[after > MIN_TRANSMITTANCE])
 
 
 def _rows(footprints: Footprints, top: int, bottom: int) -> tuple[Tensor, Tensor]:
@@ -163,7 +171,7 @@ def expand(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _alphas(fragments: _Fragments, table: Tensor) -> Tensor:
-    center_x, center_y, a, b, c, opacity = table[fragments.gaussian].unbind(-1)
+    center_x, center_y, a, b, c, opacity = table.index_select(0, fragments.gaussian).unbind(-1)
     dx = fragments.x + 0.5 - center_x
     dy = fragments.y + 0.5 - center_y
     return (opacity * torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)).clamp_max(
@@ -186,14 +194,11 @@ def _transmittance(alphas: Tensor, pixel: Tensor) -> Tensor:
     return torch.exp(before - before[start]).to(alphas.dtype)
 
 
-def _unsaturated(fragments: _Fragments, table: Tensor) -> _Fragments:
-    """Without those behind the point where a pixel is finished; usually most of them."""
-    alphas = _alphas(fragments, table)
-    after = _transmittance(alphas, fragments.pixel) * (1.0 - alphas)
-    return _take(fragments, torch.nonzero(after > MIN_TRANSMITTANCE).squeeze(1))
-
-
 def _take(fragments: _Fragments, index: Tensor) -> _Fragments:
+    # index_select: several times as fast as brackets on a CPU, forwards and backwards.
     return _Fragments(
-        fragments.gaussian[index], fragments.pixel[index], fragments.x[index], fragments.y[index]
+        fragments.gaussian.index_select(0, index),
+        fragments.pixel.index_select(0, index),
+        fragments.x.index_select(0, index),
+        fragments.y.index_select(0, index),
     )
