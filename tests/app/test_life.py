@@ -188,5 +188,5 @@ def alive(pid: int) -> bool:
     """Whether the process is there and not merely unreaped."""
     try:
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it goes
         return False

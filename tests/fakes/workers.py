@@ -129,6 +129,6 @@ def alive(pid: int) -> bool:
     """Whether a process of that number is there and is not a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it goes
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
