@@ -78,13 +78,13 @@ class Cooldown(BaseModel):
     def carried(self, now: Moment) -> Self:
         """The same after a restart.
 
-        In the same life of the machine nothing changes. In another the wall clock decides alone;
-        if it reads less than when the wait was set, nobody knows how long that was ago, and the
-        whole wait begins again.
+        In the same life of the machine nothing changes. In another the wall clock says how much is
+        left, and the steady one counts that again; if the wall clock reads less than when the wait
+        was set, nobody knows how long that was ago, and the whole wait begins again.
         """
         if self.boot and self.boot == now.boot:
             return self
-        again = max(0.0, self.until - self.set_at) if now.wall < self.set_at else 0.0
+        again = max(0.0, self.until - max(now.wall, self.set_at))
         update = {"steady_until": now.steady + again, "boot": now.boot}
         return self.model_copy(update=update)
 
