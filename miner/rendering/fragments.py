@@ -144,7 +144,7 @@ def _rows(footprints: Footprints, top: int, bottom: int) -> tuple[Tensor, Tensor
         footprints.means2d[:, 1].detach() - top, footprints.extents[:, 1], bottom - top
     )
     gaussian, offset = expand(high - low + 1)
-    return gaussian, low[gaussian] + offset + top
+    return gaussian, low.index_select(0, gaussian) + offset + top
 
 
 def _row_spans(
@@ -154,10 +154,11 @@ def _row_spans(
 
     With dy known, a dx^2 + 2 b dx dy + c dy^2 = cutoff is a quadratic equation in dx.
     """
-    a, b, c = footprints.conics.detach()[gaussian].unbind(-1)
-    center = footprints.means2d.detach()[gaussian]
+    a, b, c = footprints.conics.detach().index_select(0, gaussian).unbind(-1)
+    center = footprints.means2d.detach().index_select(0, gaussian)
+    cutoff = footprints.cutoffs.index_select(0, gaussian)
     dy = y + 0.5 - center[:, 1]
-    discriminant = a * footprints.cutoffs[gaussian] - (a * c - b * b) * dy * dy
+    discriminant = a * cutoff - (a * c - b * b) * dy * dy
     # A hair wider than the ellipse: rounding must not lose a pixel, alpha is tested afterwards.
     half = discriminant.clamp_min(0.0).sqrt() / a + 1e-3
     return pixel_range(center[:, 0] - b * dy / a, half, width)
@@ -167,7 +168,7 @@ def expand(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Item i repeated counts[i] times, and 0, 1, 2, ... within each repetition."""
     item = torch.repeat_interleave(counts)
     starts = counts.cumsum(0) - counts
-    return item, torch.arange(len(item), device=item.device) - starts[item]
+    return item, torch.arange(len(item), device=item.device) - starts.index_select(0, item)
 
 
 def _alphas(fragments: _Fragments, table: Tensor) -> Tensor:
@@ -190,8 +191,9 @@ def _transmittance(alphas: Tensor, pixel: Tensor) -> Tensor:
     is_first = torch.ones_like(pixel, dtype=torch.bool)
     is_first[1:] = pixel[1:] != pixel[:-1]
     first = torch.nonzero(is_first).squeeze(1)
-    start = first[is_first.cumsum(0) - 1]
-    return torch.exp(before - before[start]).to(alphas.dtype)
+    number = is_first.cumsum(0) - 1
+    light_of_pixel = before.index_select(0, first)
+    return torch.exp(before - light_of_pixel.index_select(0, number)).to(alphas.dtype)
 
 
 def _take(fragments: _Fragments, index: Tensor) -> _Fragments:
