@@ -296,11 +296,11 @@ async def test_silence_ends_at_the_timeout() -> None:
         left.set()
 
     async with axon(wait) as fake, Dendrite(ME) as dendrite:
-        answer = await dendrite.call(fake.address, MINER, Generate3D(prompt="a"), 0.05)
+        answer = await dendrite.call(fake.address, MINER, Generate3D(prompt="a"), 1.0)
         await asyncio.wait_for(left.wait(), 10)
 
     assert answer.dendrite.status_code == 408
-    assert answer.dendrite.status_message == "Request timeout after 0.05 seconds"
+    assert answer.dendrite.status_message == "Request timeout after 1.0 seconds"
 
 
 async def test_a_slow_reply_ends_at_the_timeout() -> None:

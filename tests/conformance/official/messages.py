@@ -17,6 +17,7 @@ class Generate3D(bittensor.Synapse):
     generator: str | None = None
     gaussians: int | None = None
     timings: dict[str, float] | None = None
+    score: float | None = None
 
     required_hash_fields: ClassVar[tuple[str, ...]] = ("prompt", "image", "seed")
 
