@@ -293,7 +293,7 @@ class Life:
     async def _watch(self) -> None:
         """Looks at the time once in every heartbeat."""
         tick = self._tools.settings.heartbeat_seconds
-        before = self._tools.clock()
+        before = self.seen_at = self._tools.clock()  # silence counts from now
         while True:
             await self._tools.sleep(tick)
             now = self._tools.clock()
