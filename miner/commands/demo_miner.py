@@ -25,6 +25,13 @@ from miner.settings import worker_environment
 START_SECONDS = 300.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.1
+
+PULL_SETTINGS = """
+[pull]                    # the validator of a demonstration has cooldowns of a second
+idle_seconds = 1.0
+retry_seconds = 1.0
+lost_reply_seconds = 5.0
+"""
 PROGRAM = ("miner", "run")
 BREAKABLE = ("miner.commands.demo_faults",)
 
@@ -77,6 +84,8 @@ def write_settings(
         f"[wallet]\nhotkey_file = {quoted['hotkey']}\n\n"
         '[axon]\nhost = "127.0.0.1"\nport = 0\n\n[api]\nport = 0\n\n[metrics]\nport = 0\n'
     )
+    if pull_from is not None:
+        settings += PULL_SETTINGS
     write_atomic(folder / "miner.toml", settings.encode())
     return folder / "miner.toml", miner.ss58_address
 
