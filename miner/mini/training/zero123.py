@@ -188,7 +188,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.rate, weight_decay=0.01, betas=(0.9, 0.98)
     )
-    loop = Loop(options.run, model, optimizer, options.minutes, keep_every=500)
+    loop = Loop(options.run, model, optimizer, options.minutes, keep_every=100)
     vae = AutoencoderKL.from_pretrained(VAE, dtype=torch.float32).requires_grad_(False)
     shelf = Shelf(options.views, vae.to(device, memory_format=torch.channels_last))
     alphas = scheduler().alphas_cumprod.to(device)
