@@ -131,6 +131,12 @@ class Fitter:
         with store.reading(keys.weights):
             return cls(settings, load_guidance(folder, vae, keys, device), device)
 
+    def move(self, place: torch.device | str) -> None:
+        """The guidance's networks to another device's memory and back; a fit needs them here."""
+        if self._guidance is not None:
+            for network in self._guidance.networks():
+                network.to(place)
+
     def fit(
         self,
         image: Image.Image | None = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from miner.dreamgaussian.poses import Pose
 
@@ -39,6 +39,9 @@ class Guidance(Protocol):
 
     wants_image: bool
     group: int
+
+    def networks(self) -> Sequence[nn.Module]:
+        """All that takes memory on the device, to be moved off it and back between fits."""
 
     def prepare(self, subject: Subject, seed: int) -> None:
         """Takes in what is to be made; what can be computed once is computed here."""

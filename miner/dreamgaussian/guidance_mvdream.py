@@ -18,7 +18,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from diffusers.models.attention_processor import AttnProcessor2_0
-from torch import Tensor
+from torch import Tensor, nn
 
 from miner.dreamgaussian.guidance import Subject
 from miner.dreamgaussian.guidance_latents import (
@@ -96,6 +96,10 @@ class MVDream:
         vae, scheduler = load_vae(folder, vae_folder), load_scheduler(folder)
         model = latent_model(unet, vae, scheduler, settings, device)
         return cls(model, TextEncoder.load(folder, model.device, model.dtype), settings)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """All networks."""
+        return [self.model.unet, self.model.vae, self._text.encoder]
 
     def prepare(self, subject: Subject, seed: int) -> None:
         """Reads the prompt and the negative prompt."""

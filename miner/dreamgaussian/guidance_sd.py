@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from miner.dreamgaussian.guidance import Subject
 from miner.dreamgaussian.guidance_latents import LatentModel, guided, load_latent_model
@@ -50,6 +50,10 @@ class StableDiffusion:
         """
         model = load_latent_model(folder, vae_folder, settings, device)
         return cls(model, TextEncoder.load(folder, model.device, model.dtype), settings)
+
+    def networks(self) -> Sequence[nn.Module]:
+        """All networks."""
+        return [self.model.unet, self.model.vae, self._text.encoder]
 
     def prepare(self, subject: Subject, seed: int) -> None:
         """Reads the prompt once for each side, and the negative prompt."""

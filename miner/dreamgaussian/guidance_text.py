@@ -14,13 +14,17 @@ from miner.dreamgaussian.guidance_latents import frozen, part
 
 
 class TextEncoder:
-    """A loaded encoder; its last hidden states are what the U-Net attends to."""
+    """A loaded encoder; its last hidden states are what the U-Net attends to.
+
+    Attributes:
+        encoder: the network.
+    """
 
     def __init__(
         self, tokenizer: Any, encoder: Any, device: torch.device, dtype: torch.dtype
     ) -> None:
         self._tokenizer = tokenizer
-        self._encoder = frozen(encoder, device, dtype)
+        self.encoder = frozen(encoder, device, dtype)
         self._device = device
 
     @classmethod
@@ -37,7 +41,7 @@ class TextEncoder:
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """[T,L,width] of texts; what is longer than the encoder reads is cut off."""
-        length = self._encoder.config.max_position_embeddings
+        length = self.encoder.config.max_position_embeddings
         ids = self._tokenizer(
             list(texts),
             padding="max_length",
@@ -45,5 +49,5 @@ class TextEncoder:
             truncation=True,
             return_tensors="pt",
         ).input_ids
-        states: Tensor = self._encoder(ids.to(self._device)).last_hidden_state
+        states: Tensor = self.encoder(ids.to(self._device)).last_hidden_state
         return states

@@ -88,6 +88,10 @@ class Zero123:
             )
         return cls(model, encoder, projection, settings, _normalisation(folder))
 
+    def networks(self) -> Sequence[nn.Module]:
+        """All networks."""
+        return [self.model.unet, self.model.vae, self._encoder, self._projection]
+
     @torch.no_grad()
     def prepare(self, subject: Subject, seed: int) -> None:
         """Takes in the picture: its embedding, and its latents without the VAE's scale."""

@@ -59,6 +59,7 @@ class StartSettings(Section):
         num_pts: how many.
         radius: of the ball.
         opacity: of each, in (0,1).
+        size: standard deviation over the distance of the nearest others.
         depth: of the silhouette, over its width.
         max_given: of a splat given to start from, at most so many are taken.
     """
@@ -67,6 +68,7 @@ class StartSettings(Section):
     num_pts: int = Field(default=5_000, ge=8, le=200_000)
     radius: float = Field(default=0.5, gt=0, le=10)
     opacity: float = Field(default=0.1, gt=0, lt=1)
+    size: float = Field(default=1.0, gt=0.05, le=4)
     depth: float = Field(default=1.0, gt=0, le=4)
     max_given: int = Field(default=100_000, ge=8)
 

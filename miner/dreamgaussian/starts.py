@@ -26,7 +26,7 @@ _WITHIN = 0.25
 """Share of a body's Gaussians that are not on its sections' edges."""
 
 _INSET = 0.8
-"""Of the spacing between Gaussians; they are made about as large as that."""
+"""Of the spacing between Gaussians, which are made about as large as that times their size."""
 
 _ALIGN_ROUNDS = 3
 _ALIGN_PX = 128
@@ -72,7 +72,7 @@ def silhouette(
     # beyond it by about a Gaussian's size, so it is drawn that much further in.
     spacing_px = math.sqrt(math.pi * int((half_width > 0).sum()) / count)
     half = half_width.flatten()[cells]
-    half = torch.maximum(half - _INSET * spacing_px, 0.5 * half) * reach
+    half = torch.maximum(half - _INSET * settings.size * spacing_px, 0.5 * half) * reach
     row, middle = cells // size, cells % size - offset.flatten()[cells] + 0.5
     column = middle + half * torch.cos(2.0 * math.pi * angle)
     deep = settings.depth * half * torch.sin(2.0 * math.pi * angle)
@@ -177,7 +177,7 @@ def _round_ones(
     count = len(points)
     array = points.numpy().astype(np.float64)
     distances = np.asarray(cKDTree(array).query(array, k=NEIGHBOURS + 1)[0])[:, 1:]
-    size = np.sqrt(np.square(distances).mean(axis=1)).clip(min=_LEAST_DISTANCE)
+    size = settings.size * np.sqrt(np.square(distances).mean(axis=1)).clip(min=_LEAST_DISTANCE)
     logs = torch.from_numpy(np.log(size).astype(np.float32))[:, None].repeat(1, 3)
     return Cloud(
         means=points.float(),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from miner.dreamgaussian.guidance import Subject
 from miner.dreamgaussian.params import Cloud, Training, begin
@@ -59,9 +59,13 @@ class Wanted:
 
     def __init__(self, color: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> None:
         self._color = torch.tensor(color)
+        self.network = nn.Linear(1, 1)
         self.subjects: list[Subject] = []
         self.progress: list[float] = []
         self.sizes: list[int] = []
+
+    def networks(self) -> Sequence[nn.Module]:
+        return [self.network]
 
     def prepare(self, subject: Subject, seed: int) -> None:
         self.subjects.append(subject)

@@ -154,6 +154,15 @@ def test_a_deadline_makes_iterations_fewer() -> None:
     assert fitter.last.iterations == 2  # never fewer than the least
 
 
+def test_the_networks_can_be_parked() -> None:
+    """Between fits the guidance's networks go where they are told; without a guidance nothing."""
+    guidance = Wanted()
+    fitter = Fitter(settings(), guidance, CPU)
+    fitter.move("meta")
+    assert guidance.network.weight.is_meta
+    Fitter(without_guidance(), None, CPU).move("meta")
+
+
 def test_what_is_missing_is_named() -> None:
     """No picture, no prompt, an empty picture, no time: each is refused with its own error."""
     fitter = Fitter(settings(), Wanted(), CPU)

@@ -194,6 +194,20 @@ def test_the_linear_layer_has_two_names(tmp_path: Path) -> None:
         zero123(folder)
 
 
+def test_all_networks_are_named(
+    zero123_folder: Path, sd_folder: Path, mvdream_folder: Path
+) -> None:
+    """Of each kind every network is listed, so that all of its memory can be moved away."""
+    for folder, kind, count in (
+        (zero123_folder, "zero123", 4),
+        (sd_folder, "sd", 3),
+        (mvdream_folder, "mvdream", 3),
+    ):
+        networks = load_guidance(folder, None, keys(kind), CPU).networks()
+        assert len({id(network) for network in networks}) == count
+        assert not any(p.requires_grad for network in networks for p in network.parameters())
+
+
 def test_sd_reads_the_prompt(sd_folder: Path) -> None:
     """The loss has a gradient, depends on the prompt, and each side of the object has its words."""
     model = load_guidance(sd_folder, None, keys("sd"), CPU)
