@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
-
-from torch import nn
 
 from miner.dreamgaussian.fit import Fitter
 from miner.dreamgaussian.settings import FitSettings, load_fit_settings
@@ -21,9 +19,6 @@ STAGE: Final = "dreamgaussian"
 
 KEPT_SECONDS: Final = 0.5
 """Of a job's time, for the check and the encoding that follow."""
-
-DEPTH: Final = 3
-"""A guidance holds its networks, or a model that holds them."""
 
 
 class ByDreamGaussian:
@@ -94,15 +89,11 @@ class ByDreamGaussian:
 
     def park(self) -> None:
         """To the host's memory."""
-        self._move("cpu")
+        self._fitter.move("cpu")
 
     def wake(self) -> None:
         """Back to the device."""
-        self._move(self._device.torch_device)
-
-    def _move(self, place: Any) -> None:
-        for network in _networks(self._fitter, DEPTH):
-            network.to(place)
+        self._fitter.move(self._device.torch_device)
 
 
 def _needs(settings: FitSettings) -> Needs:
@@ -113,12 +104,3 @@ def _settings(preset: Preset) -> FitSettings:
     if not preset.dreamgaussian.config:
         raise ConfigError(f"preset {preset.name}: dreamgaussian.config: names no configuration")
     return load_fit_settings(preset.dreamgaussian.config)
-
-
-def _networks(holder: object, depth: int) -> Iterator[nn.Module]:
-    """The networks that an object's attributes hold."""
-    for value in getattr(holder, "__dict__", {}).values():
-        if isinstance(value, nn.Module):
-            yield value
-        elif depth > 1 and type(value).__module__.startswith("miner."):
-            yield from _networks(value, depth - 1)
