@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from miner.dreamgaussian.losses import distillation
@@ -191,4 +191,5 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 def frozen(module: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """The module on the device, without training mode and gradients of its own."""
-    return module.to(device, dtype).eval().requires_grad_(False)
+    # torch's own method: diffusers' override warns of every change of the number type.
+    return nn.Module.to(module, device, dtype).eval().requires_grad_(False)

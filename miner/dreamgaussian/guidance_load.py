@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers.utils import logging as transformers_logging
+
 from miner.dreamgaussian.guidance import Guidance
 from miner.dreamgaussian.settings import GuidanceSettings
 from miner.gpu.device import Device
@@ -23,6 +25,7 @@ def load_guidance(
     Raises:
         WeightsError: a part is missing or is not what it should be.
     """
+    transformers_logging.disable_progress_bar()
     # Imported here: each pulls in diffusers, which takes seconds.
     if settings.kind == "zero123":
         from miner.dreamgaussian.guidance_zero123 import Zero123  # noqa: PLC0415
