@@ -104,6 +104,10 @@ class Parts:
             raise UnknownRoute('no validator is asked for tasks: intakes has no "pull"')
         return self.puller.report()
 
+    def gateways(self) -> Sequence[Mapping[str, Any]]:
+        """Those that are asked for tasks."""
+        return () if self.gateway is None else self.gateway.lines()
+
     def troubles(self) -> Sequence[str]:
         """What keeps it from taking work, beside workers, queue and journal."""
         found = [] if self.open else ["starting or stopping"]

@@ -104,6 +104,7 @@ STATUS: Schema = {
         "journal": {"type": "object", "required": ["failed", "file_bytes", "unfinished"]},
         "peers": {"type": ["object", "null"]},
         "chain": {"type": ["object", "null"]},
+        "gateways": {"type": "array", "items": {"type": "object", "required": ["gateway", "owed"]}},
         "counters": {"type": "object", "additionalProperties": {"type": "number"}},
     },
 }

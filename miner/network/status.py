@@ -40,6 +40,7 @@ def status(view: DaemonView, now: float) -> dict[str, Any]:
         "journal": _journal(view),
         "peers": _peers(view, now),
         "chain": _chain(view.chain),
+        "gateways": [dict(line) for line in view.gateways()],
         "counters": view.metrics.totals(),
     }
 

@@ -235,6 +235,9 @@ class DaemonView(Protocol):
             UnknownRoute: none are: the daemon does not pull.
         """
 
+    def gateways(self) -> Sequence[Mapping[str, Any]]:
+        """Those that are asked for tasks, one line each; none where the daemon asks none."""
+
     def troubles(self) -> Sequence[str]:
         """What else keeps it from taking work, one line each."""
 

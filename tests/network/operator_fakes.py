@@ -158,6 +158,9 @@ class FakeView:
     troubled: tuple[str, ...] = ()
     asked: list[dict[str, Any]] | None = None
 
+    def gateways(self) -> Sequence[Mapping[str, Any]]:
+        return ({"gateway": "https://gateway.example", "owed": 1},)
+
     def validators(self) -> Sequence[Mapping[str, Any]]:
         if self.asked is None:
             raise UnknownRoute("no validator is asked for tasks")

@@ -10,8 +10,9 @@ the task. One event loop, one ``run``.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -31,6 +32,23 @@ BUSY_SECONDS: Final = 1.0
 """Where there was work there is more: so long after an offer the gateway is asked again."""
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Standing:
+    """How it is with one gateway.
+
+    Attributes:
+        tasks: that it gave us since the start.
+        failures: calls in a row that came to nothing.
+        last_error: of the last of those; empty while it answers.
+        answered_at: monotonic seconds; None before its first answer.
+    """
+
+    tasks: int = 0
+    failures: int = 0
+    last_error: str = ""
+    answered_at: float | None = None
 
 
 class GatewayIntake:
@@ -65,6 +83,7 @@ class GatewayIntake:
         self._budget = Budget(settings.calls_per_minute, clocks.monotonic)
         self._open = Assignments(journal)
         self._carrier = Carrier(client, journal, metrics, self._open, self._budget, clocks)
+        self._standings = {url: Standing() for url in settings.urls}
         self._asked_for = 0
         """Tasks that questions on their way may bring."""
 
@@ -93,6 +112,24 @@ class GatewayIntake:
         """Tasks that are ours and not over."""
         return len(self._open)
 
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """How it is with each gateway, for the status page."""
+        now = self._clocks.monotonic()
+        owed = [assignment.url for assignment in self._open]
+        return [
+            {
+                "gateway": url,
+                "tasks": standing.tasks,
+                "owed": owed.count(url),
+                "failures": standing.failures,
+                "last_error": standing.last_error,
+                "answer_age_seconds": (
+                    None if standing.answered_at is None else round(now - standing.answered_at, 1)
+                ),
+            }
+            for url, standing in self._standings.items()
+        ]
+
     # Asking
 
     async def _ask_again_and_again(self, group: asyncio.TaskGroup, url: str) -> None:
@@ -109,14 +146,23 @@ class GatewayIntake:
                 offer = await self._ask(url, room, group)
             except GatewayError as error:
                 wait = backoff.after(error)
+                standing = self._standings[url]
+                standing.failures, standing.last_error = backoff.failures, str(error)
                 self._tell_trouble(url, error, backoff.failures, wait)
                 await self._clocks.sleep(wait)
                 continue
             if backoff.failures:
                 log.info("gateway_answers_again", url=url, failures=backoff.failures)
             backoff.forget()
+            self._answered(url, offer)
             pause = self._settings.poll_seconds
             await self._clocks.sleep(min(BUSY_SECONDS, pause) if offer.tasks else pause)
+
+    def _answered(self, url: str, offer: Offer) -> None:
+        standing = self._standings[url]
+        standing.tasks += len(offer.tasks)
+        standing.failures, standing.last_error = 0, ""
+        standing.answered_at = self._clocks.monotonic()
 
     def _room(self) -> int:
         """How many tasks could begin soon, less those that are being asked for."""

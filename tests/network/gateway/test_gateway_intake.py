@@ -399,3 +399,19 @@ async def test_what_is_owed_and_cannot_be_read_stops_nothing(
         await turns()
 
     assert task_id in gateway.results
+
+
+async def test_the_status_says_how_it_is_with_each_gateway(
+    gateway: HandGateway, journal: KeepingJournal, time: HandTime
+) -> None:
+    """A line counts the tasks and what is owed, and tells of trouble until the gateway answers."""
+    gateway.trouble["get_tasks"] = ["busy"]
+    async with Life(gateway, journal, time) as life:
+        (line,) = life.intake.lines()
+        assert (line["gateway"], line["failures"], line["tasks"]) == (URL, 1, 0)
+        assert line["last_error"] and line["answer_age_seconds"] is None
+        gateway.offer()
+        await time.pass_(60)
+        (line,) = life.intake.lines()
+        assert (line["failures"], line["last_error"], line["tasks"]) == (0, "", 1)
+        assert line["owed"] == 1 and line["answer_age_seconds"] is not None
