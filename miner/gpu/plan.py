@@ -8,22 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from miner.errors import ConfigError
-
-Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8", "nf4"]
-"""fp8: stored as e4m3, computed in bf16. int8: weights alone, by torchao. nf4: by bitsandbytes."""
-Residency = Literal["resident", "host", "streamed", "segmented", "disk"]
-"""Where a part waits.
-
-resident: on the device. host: in the machine's memory, moved whole when used. streamed: in the
-machine's memory, moved block by block while it runs. segmented: loaded, run and unloaded around its
-use. disk: loaded when first used.
-"""
-Component = Literal[
-    "text_encoders", "transformer", "vae", "matting", "triposr", "self_check", "dreamgaussian"
-]
+from miner.settings.memory import Component, Precision, Residency
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)

@@ -24,9 +24,12 @@ from miner.settings.loader import (
     let_idle_threads_sleep,
     load,
     load_settings,
+    notify_address,
     preset_names,
+    watchdog_seconds,
     worker_environment,
 )
+from miner.settings.memory import MemorySettings
 from miner.settings.preset import (
     FEW_STEP_PIPELINE,
     MAX_GAUSSIANS,
@@ -62,6 +65,7 @@ __all__ = [
     "ListenLimits",
     "Loaded",
     "LogSettings",
+    "MemorySettings",
     "MetricsSettings",
     "Preset",
     "PullSettings",
@@ -82,7 +86,9 @@ __all__ = [
     "let_idle_threads_sleep",
     "load",
     "load_settings",
+    "notify_address",
     "preset_names",
     "read_toml",
+    "watchdog_seconds",
     "worker_environment",
 ]

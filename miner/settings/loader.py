@@ -27,9 +27,16 @@ PACKAGE_DIR = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "MINER_CONFIG"
 PASSWORD_VARIABLE = "MINER_HOTKEY_PASSWORD"  # noqa: S105 - the name of a variable
 """No setting: what is secret is neither printed with the settings nor kept in them."""
-WITHHELD = ("NOTIFY_", "CREDENTIALS_", PASSWORD_VARIABLE)
+WITHHELD = ("NOTIFY_", "WATCHDOG_", "CREDENTIALS_", PASSWORD_VARIABLE)
 """Beginnings of variables that are this process's own and no worker's."""
-PRESET_SECTIONS = ("text_to_image", "background", "reconstruct", "surface", "dreamgaussian")
+PRESET_SECTIONS = (
+    "text_to_image",
+    "background",
+    "reconstruct",
+    "surface",
+    "dreamgaussian",
+    "memory",
+)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -49,7 +56,8 @@ class Options(DaemonSettings, BaseSettings):
 
     Attributes:
         preset: name of a preset, or path of a preset file ending in ``.toml``.
-        text_to_image, background, reconstruct, surface, dreamgaussian: override keys of the preset.
+        text_to_image, background, reconstruct, surface, dreamgaussian, memory: override keys of the
+            preset.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -62,6 +70,7 @@ class Options(DaemonSettings, BaseSettings):
     reconstruct: dict[str, Any] = {}
     surface: dict[str, Any] = {}
     dreamgaussian: dict[str, Any] = {}
+    memory: dict[str, Any] = {}
 
     @classmethod
     def settings_customise_sources(
@@ -187,6 +196,21 @@ def credentials_folder(environ: Mapping[str, str] | None = None) -> Path | None:
     environ = os.environ if environ is None else environ
     folder = environ.get("CREDENTIALS_DIRECTORY")
     return Path(folder) if folder else None
+
+
+def notify_address(environ: Mapping[str, str] | None = None) -> str | None:
+    """Where the service manager listens for how we are, if one does."""
+    environ = os.environ if environ is None else environ
+    return environ.get("NOTIFY_SOCKET") or None
+
+
+def watchdog_seconds(environ: Mapping[str, str] | None = None) -> float | None:
+    """How long the service manager bears to hear nothing from this process, if it minds."""
+    environ = os.environ if environ is None else environ
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else None
 
 
 def let_idle_threads_sleep() -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from miner.settings.memory import MemorySettings
 from miner.settings.section import Section
 
 MIN_GAUSSIANS, MAX_GAUSSIANS = 7_000, 500_000
@@ -23,11 +24,13 @@ class TextToImageSettings(Section):
         size_px: side of the square picture.
         max_sequence_length: text tokens, passed on where the pipeline knows the word.
         batch_size: prompts painted in one pass at most.
+        scheduler: ``dpmsolver++`` in place of the model's own, which then wants 20 to 25 steps.
         dtype: ``auto`` is bfloat16 on CUDA and float32 on the CPU.
     """
 
     weights: str
     pipeline: str = FEW_STEP_PIPELINE
+    scheduler: Literal["", "dpmsolver++"] = ""
     template: str = "{prompt}"
     lowercase: bool = False
     steps: int = Field(default=3, ge=1, le=100)
@@ -166,3 +169,4 @@ class Preset(Section):
     surface: SurfaceKeys = SurfaceKeys()
     dreamgaussian: DreamGaussianKeys = DreamGaussianKeys()
     self_check: SelfCheckSettings = SelfCheckSettings()
+    memory: MemorySettings = MemorySettings()
