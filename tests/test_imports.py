@@ -44,7 +44,17 @@ ONLY_IN: dict[str, set[str]] = {
     "bittensor_core": {"network/chain.py", "network/dendrite.py", "admission/signature.py"},
     "aiosqlite": set(),
     "torch.multiprocessing": set(),
-    "prometheus_client": {"metrics.py", "network/health.py"},
+    "prometheus_client": {
+        "metrics/instruments.py",
+        "metrics/jobs.py",
+        "metrics/part.py",
+        "metrics/rollback.py",
+        "metrics/servers.py",
+        "metrics/service.py",
+        "metrics/subnet.py",
+        "metrics/workers.py",
+        "network/health.py",
+    },
 }
 
 WITHOUT_TORCH = [
