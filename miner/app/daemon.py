@@ -31,7 +31,9 @@ from miner.app.pulling import puller
 from miner.app.reload import Changes, compare, live_part
 from miner.app.rollback import Rollback
 from miner.app.rollback_executor import RollbackExecutor
+from miner.app.service_manager import ServiceManager
 from miner.app.signals import handled
+from miner.app.telling import Teller
 from miner.app.watching import chain_watch
 from miner.errors import ControlError, MinerError
 from miner.job_queue import JobQueue
@@ -46,7 +48,7 @@ from miner.network.gateway.intake import GatewayIntake
 from miner.network.health import health_application
 from miner.network.intake import ValidatorIntake
 from miner.network.server import Handler, serve
-from miner.settings import ApiSettings, ListenLimits, Loaded
+from miner.settings import ApiSettings, ListenLimits, Loaded, notify_address, watchdog_seconds
 from miner.workers.local_executor import ENGINE, LocalExecutor
 
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
@@ -78,6 +80,7 @@ class Daemon:
         self._reread = reread
         self._engine = engine
         self._substrate = substrate
+        self._teller = Teller(ServiceManager(notify_address(), watchdog_seconds()))
         self._stop_asked = asyncio.Event()
         self._parts: Parts | None = None
         self._main: asyncio.Task[object] | None = None
@@ -111,6 +114,8 @@ class Daemon:
 
         While models still load there is nothing to drain: everything is taken down directly.
         """
+        if not self._stop_asked.is_set():
+            self._teller.stopping()
         self._stop_asked.set()
         if (self._parts is None or not self._parts.open) and self._main is not None:
             self._main.cancel()
@@ -126,8 +131,11 @@ class Daemon:
         Raises:
             ConfigError: they do not hold; nothing was changed.
         """
-        parts = self._parts
-        assert parts is not None
+        assert self._parts is not None
+        with self._teller.reloading(self._parts):
+            return self._reload(self._parts)
+
+    def _reload(self, parts: Parts) -> Changes:
         new = self._reread().settings
         changes = compare(parts.settings, new)
         settings = live_part(parts.settings, new)
@@ -168,14 +176,15 @@ class Daemon:
     # Up and down
 
     async def _live(self, stack: contextlib.AsyncExitStack) -> None:
-        parts = await self._build(stack)
-        log.info("loading", preset=parts.preset, workers=parts.settings.daemon.worker.count)
-        nonces = await NonceTable.open(parts.settings.daemon.admission, parts.journal)
-        stack.callback(nonces.close)
-        await stack.enter_async_context(parts.executor)
-        if parts.breaker is not None:
-            await parts.breaker.recall(parts.executor.generators)
-        resumed = await parts.queue.resume()
+        async with self._teller.loading(self._first.preset.name):
+            parts = await self._build(stack)
+            log.info("loading", preset=parts.preset, workers=parts.settings.daemon.worker.count)
+            nonces = await NonceTable.open(parts.settings.daemon.admission, parts.journal)
+            stack.callback(nonces.close)
+            await stack.enter_async_context(parts.executor)
+            if parts.breaker is not None:
+                await parts.breaker.recall(parts.executor.generators)
+            resumed = await parts.queue.resume()
         parts.metrics.build_info(parts.version, parts.preset, parts.device)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one) for one in self._background(parts)]
@@ -189,16 +198,22 @@ class Daemon:
                 gc.freeze()
                 seconds = round(time.monotonic() - parts.started_at, 2)
                 log.info("ready", seconds=seconds, resumed=resumed, **parts.addresses)
+                self._teller.ready(parts)
                 await self._stop_asked.wait()
                 log.info("draining", jobs=parts.queue.snapshot().in_flight)
-                await self.drain()
-                if parts.gateway is not None:
-                    await parts.gateway.settle(SETTLE_SECONDS)
-                if parts.puller is not None:
-                    await parts.puller.settle(SETTLE_SECONDS)
+                async with self._teller.draining(parts):
+                    await self._finish(parts)
                 parts.open = False
             for task in running:
                 task.cancel()
+
+    async def _finish(self, parts: Parts) -> None:
+        """What was accepted is done and brought, as far as the limits allow."""
+        await self.drain()
+        if parts.gateway is not None:
+            await parts.gateway.settle(SETTLE_SECONDS)
+        if parts.puller is not None:
+            await parts.puller.settle(SETTLE_SECONDS)
 
     async def _build(self, stack: contextlib.AsyncExitStack) -> Parts:
         """Everything that needs no loading, and the pages that show how loading goes."""
@@ -286,6 +301,8 @@ class Daemon:
         yield parts.executor.run()
         yield readings.run()
         yield upkeep.sweep(parts.journal)
+        yield self._teller.serve(parts)
+        yield self._teller.watchdog(parts)
         if parts.gateway is not None:
             yield parts.gateway.run()
         if parts.puller is not None:
