@@ -16,6 +16,7 @@ from miner.commands.config import config
 from miner.commands.convert import convert
 from miner.commands.ctl import ctl
 from miner.commands.demo import demo
+from miner.commands.doctor import doctor
 from miner.commands.fetch import fetch
 from miner.commands.generate import generate
 from miner.commands.journal import journal
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for command in (
     *(run, demo, validators, generate, convert, render, fetch, bench),
-    *(validator, validator_serve),
+    *(validator, validator_serve, doctor),
 ):
     app.command()(command)
 for group, name in ((ctl, "ctl"), (config, "config"), (journal, "journal"), (wallet, "wallet")):

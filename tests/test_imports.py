@@ -22,6 +22,7 @@ LAYERS: list[set[str]] = [
     {"pipeline", "job_queue"},
     {"workers", "admission"},
     {"network"},
+    {"doctor"},
     {"app", "validator"},
     {"commands"},
     {"cli"},
@@ -83,6 +84,8 @@ WITHOUT_TORCH = [
     "miner.network.api",
     "miner.network.control",
     "miner.commands.ctl",
+    "miner.commands.doctor",
+    "miner.doctor.examine",
     "miner.commands.outputs",
     "miner.cli",
 ]

@@ -96,10 +96,10 @@ class Daemon:
         """
         self._main = asyncio.current_task()
         logs.configure(self._first.daemon.log, sys.stderr)
-        preflight.check(self._first.daemon)
         preflight.raise_open_files()
         try:
             with handled(self.stop, self._reload_soon):
+                await preflight.check(self._first)
                 async with contextlib.AsyncExitStack() as stack:
                     await self._live(stack)
         except asyncio.CancelledError:

@@ -1,44 +1,43 @@
 """What must hold before anything is started: found out in a moment, not after minutes of loading.
 
-A failure here is the operator's to mend and never restarted (exit status 78).
+The checks themselves are those of ``miner doctor``. A failure that stops the start is the
+operator's to mend and never restarted (exit status 78); any other is told in the log.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import resource
-import shutil
 from pathlib import Path
+
+import structlog
 
 from miner.admission.peers import PeersSnapshot, read_static_peers
 from miner.admission.signature import Signer
-from miner.admission.wallet import Surroundings, open_hotkey
-from miner.errors import ConfigError
-from miner.settings import DaemonSettings, credentials_folder, hotkey_password
-from miner.settings.daemon import DETECT
-from miner.settings.subnet import STATIC, is_beside_us
+from miner.admission.wallet import open_hotkey
+from miner.doctor.case import Case
+from miner.doctor.examine import examine
+from miner.doctor.wallet import given
+from miner.settings import DaemonSettings, Settings
+from miner.settings.subnet import STATIC
 
-LEAST_FREE_BYTES = 64 * 1024 * 1024
-"""A journal that cannot grow loses promises; results of an hour take some hundred MiB."""
+log = structlog.get_logger(__name__)
 
 
-def check(settings: DaemonSettings) -> None:
-    """Does nothing where the daemon can start.
+async def check(settings: Settings) -> None:
+    """Returns where the daemon can start.
 
     Raises:
-        ConfigError: an intake has nobody to ask, what is to be published cannot be reached, or the
-            disk is full.
+        StartupError: it cannot; the first failure by the order of the checks.
     """
-    if "gateway" in settings.intakes and not settings.gateway.urls:
-        raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
-    if "pull" in settings.intakes and not settings.chain.network:
-        raise ConfigError(
-            'chain.network: knows no validator to ask; intakes has "pull". '
-            'Name the network, or a file of peers as "static:FILE"'
-        )
-    _check_published(settings)
-    _check_disk(settings.state_dir)
+    findings = await examine(Case(settings, starting=True))
+    for finding in findings:
+        if finding.stops is not None:
+            raise finding.error()
+    for finding in findings:
+        if finding.status in ("warn", "fail"):
+            told = {"reason": finding.reason, "mend": finding.mend}
+            log.warning("check", name=finding.name, found=finding.line, **told)
 
 
 def raise_open_files() -> None:
@@ -59,7 +58,7 @@ def our_hotkey(settings: DaemonSettings) -> Signer | None:
     """
     if not settings.signs:
         return None
-    return open_hotkey(settings.wallet, Surroundings(credentials_folder(), hotkey_password()))
+    return open_hotkey(settings.wallet, given())
 
 
 def initial_peers(network: str) -> PeersSnapshot:
@@ -73,29 +72,3 @@ def initial_peers(network: str) -> PeersSnapshot:
     if not network.startswith(STATIC):
         return PeersSnapshot.of(taken_at=-math.inf)
     return read_static_peers(Path(network.removeprefix(STATIC)))
-
-
-def _check_published(settings: DaemonSettings) -> None:
-    """An address that nobody can reach must not go to the chain: it costs a fee, and validators."""
-    axon, network = settings.axon, settings.chain.network
-    if not settings.chain.is_live or axon.publish == "never" or axon.external_ip in ("", DETECT):
-        return
-    if not (ipaddress.ip_address(axon.external_ip).is_global or is_beside_us(network)):
-        raise ConfigError(
-            f"axon.external_ip: {axon.external_ip} is not a public address, and {network} is a "
-            "public network; set the address that validators reach"
-        )
-    if axon.serve_prometheus and not settings.metrics.enabled:
-        raise ConfigError("axon.serve_prometheus: is on while metrics.enabled is off")
-
-
-def _check_disk(folder: Path) -> None:
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if free < LEAST_FREE_BYTES:
-        raise ConfigError(
-            f"state_dir: {free // 2**20} MiB are free at {existing}, too few for the journal; "
-            "make room or set another folder"
-        )

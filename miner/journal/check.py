@@ -62,6 +62,21 @@ def check_journal(folder: Path, now: float) -> CheckReport:
             raise JournalError(f"the journal in {folder} is damaged: {error}") from error
 
 
+def quick_check(folder: Path) -> tuple[int, tuple[str, ...]]:
+    """The schema's version and what SQLite's quick check finds; results are not looked into.
+
+    Raises:
+        JournalError: as ``check_journal``.
+    """
+    with closing(open_read_only(folder)) as connection:
+        try:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            rows = connection.execute(f"PRAGMA quick_check({MAX_FAULTS})").fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal in {folder} is damaged: {error}") from error
+    return version, tuple(" ".join(str(row[0]).split()) for row in rows if row[0] != "ok")
+
+
 def _report(connection: sqlite3.Connection, now: float, faults: tuple[str, ...]) -> CheckReport:
     def count(sql: str, *values: object) -> int:
         return int(connection.execute(sql, values).fetchone()[0])

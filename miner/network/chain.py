@@ -41,6 +41,11 @@ SR25519 = 1
 _T = TypeVar("_T")
 
 
+def node_url(network: str) -> str:
+    """Where the nodes of a network are reached, by its name; a URL stays as it is."""
+    return str(bt.settings.NETWORKS.get(network, network))
+
+
 class Connections:
     """Opens connections to one network, one at a time.
 
@@ -117,6 +122,14 @@ class Connection:
             ChainError: no answer in time, an error, no such subnet, or nonsense.
         """
         return await self._call(self._read)
+
+    async def block_timestamp(self) -> float:
+        """Unix seconds at which the newest block was made, by its author's clock.
+
+        Raises:
+            ChainError: as ``read``.
+        """
+        return (await self._call(self._client.timestamp)).timestamp()
 
     async def serving_interval_blocks(self) -> int:
         """How many blocks must lie between two publications of one hotkey; 0 for no such rule.

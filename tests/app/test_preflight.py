@@ -2,19 +2,63 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from miner.app import preflight
-from miner.errors import ConfigError
-from miner.settings import ChainSettings, DaemonSettings
+from miner.errors import BindError, ConfigError, WeightsError
+from miner.settings import Settings, load_settings
 
 
-def test_pulling_needs_validators_to_ask(tmp_path: Path) -> None:
-    """Without a chain or a file of peers nobody is known, and nothing would ever happen."""
-    with pytest.raises(ConfigError, match=r"chain\.network"):
-        preflight.check(DaemonSettings(state_dir=tmp_path, intakes=("pull",)))
+def settings(folder: Path, **flags: Any) -> Settings:
+    """Of a daemon that serves its own programs alone, on free ports."""
+    quiet = {"intakes": ["http"], "api": {"port": 0}, "metrics": {"port": 0}, "device": "cpu"}
+    state = {"state_dir": str(folder), "weights": str(folder / "weights")}
+    return load_settings(flags={**quiet, **state, **flags}, environ={})
 
-    chain = ChainSettings(network="static:peers.toml")
-    preflight.check(DaemonSettings(state_dir=tmp_path, intakes=("pull",), chain=chain))
+
+async def test_a_start_that_can_be_is_not_held_up(tmp_path: Path) -> None:
+    """On the embedded preset nothing stands in the way, and nothing is written."""
+    await preflight.check(settings(tmp_path))
+
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "told"),
+    [
+        ({"intakes": ["pull"]}, ConfigError, r"chain\.network"),
+        ({"intakes": ["axon"]}, ConfigError, r"wallet\.hotkey_file"),
+        ({"preset": "flux-schnell"}, WeightsError, "is missing; run: miner fetch"),
+        ({"state_dir": "/proc/no"}, ConfigError, "state_dir"),
+    ],
+)
+async def test_what_stops_a_start_is_one_line_with_its_mend(
+    tmp_path: Path, flags: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    """The error is of the failure's own kind and says what to do."""
+    with pytest.raises(error, match=told):
+        await preflight.check(settings(tmp_path, **flags))
+
+
+async def test_a_taken_port_is_found_before_anything_loads(tmp_path: Path) -> None:
+    """Not after minutes of loading, when the door would be opened."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"api: cannot listen on 127.0.0.1:{port}"):
+            await preflight.check(settings(tmp_path, api={"port": port}))
+
+
+async def test_what_should_be_mended_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    """A disk that results may fill is a line in the log."""
+    wanted = {"max_result_bytes": 2**60}
+    with capture_logs() as lines:
+        await preflight.check(settings(tmp_path, journal=wanted))
+
+    told = next(line for line in lines if line.get("name") == "disk")
+    assert told["log_level"] == "warning"
+    assert "max_result_bytes" in told["mend"]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from miner.app.preflight import check, initial_peers
+from miner.app.preflight import initial_peers
 from miner.app.reload import compare, live_part
+from miner.doctor.coherence import require_coherent
 from miner.errors import ConfigError
 from miner.settings import Settings, load_settings
 
@@ -84,10 +85,10 @@ def test_an_address_that_nobody_reaches_is_not_published(
     """The start ends before a useless address costs a fee; where none is written it does not."""
     given = settings(tmp_path, axon=axon, chain={"network": chain}, metrics=metrics).daemon
     if told is None:
-        check(given)
+        require_coherent(given)
     else:
         with pytest.raises(ConfigError, match=told):
-            check(given)
+            require_coherent(given)
 
 
 def test_without_a_chain_its_sdk_is_not_loaded() -> None:

@@ -1,0 +1,54 @@
+"""Settings that are each valid and cannot be meant together."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from miner.admission.peers import read_static_peers
+from miner.doctor.case import Case
+from miner.doctor.finding import Finding, ok
+from miner.errors import ConfigError
+from miner.settings import DaemonSettings
+from miner.settings.daemon import DETECT
+from miner.settings.subnet import STATIC, is_beside_us
+
+
+async def look_at_settings(case: Case) -> Finding:
+    """They were read; do they make a daemon?"""
+    settings = case.settings
+    require_coherent(settings.daemon)
+    if settings.daemon.chain.network.startswith(STATIC):
+        read_static_peers(Path(settings.daemon.chain.network.removeprefix(STATIC)))
+    doors = ", ".join(settings.daemon.intakes)
+    return ok(f"preset {settings.preset.name}, device {settings.device}, work by {doors}")
+
+
+def require_coherent(settings: DaemonSettings) -> None:
+    """Does nothing where the settings agree.
+
+    Raises:
+        ConfigError: an intake has nobody to ask, or what is to be published cannot be reached.
+    """
+    if "gateway" in settings.intakes and not settings.gateway.urls:
+        raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
+    if "pull" in settings.intakes and not settings.chain.network:
+        raise ConfigError(
+            'chain.network: knows no validator to ask; intakes has "pull". '
+            'Name the network, or a file of peers as "static:FILE"'
+        )
+    _check_published(settings)
+
+
+def _check_published(settings: DaemonSettings) -> None:
+    """An address that nobody can reach must not go to the chain: it costs a fee, and validators."""
+    axon, network = settings.axon, settings.chain.network
+    if not settings.chain.is_live or axon.publish == "never" or axon.external_ip in ("", DETECT):
+        return
+    if not (ipaddress.ip_address(axon.external_ip).is_global or is_beside_us(network)):
+        raise ConfigError(
+            f"axon.external_ip: {axon.external_ip} is not a public address, and {network} is a "
+            "public network; set the address that validators reach"
+        )
+    if axon.serve_prometheus and not settings.metrics.enabled:
+        raise ConfigError("axon.serve_prometheus: is on while metrics.enabled is off")

@@ -1,0 +1,123 @@
+"""What is tried in a process of its own: ``python -m miner.doctor.probe gpu``, or ``background``.
+
+It loads the heavy libraries, touches the card, and prints one JSON object as its last line. A
+driver that hangs, or a library that ends the process, takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+SIDE = 256
+MODULUS = 7
+"""Sums of 256 products under 7 * 7 are exact, also in the short formats that cards compute in."""
+
+CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def gpu(torch: Any) -> dict[str, Any]:
+    """What torch sees of CUDA, and whether each device computes rightly.
+
+    Args:
+        torch: the library.
+
+    Returns:
+        "torch" and "built_for" (versions; the CUDA it was built for, or None), "usable", "reason"
+        (why not), and "devices": "name", "capability", bytes "total" and "free", "kernel"
+        ("ok", "wrong" or the error) and "seconds".
+    """
+    found: dict[str, Any] = {
+        "torch": str(torch.__version__),
+        "built_for": torch.version.cuda,
+        "usable": False,
+        "reason": "",
+        "cpu_right": computes(torch, torch.device("cpu")),
+        "devices": [],
+    }
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            torch.cuda.init()
+            found["usable"] = bool(torch.cuda.is_available()) and torch.cuda.device_count() > 0
+        except (RuntimeError, AssertionError, AttributeError) as error:
+            found["reason"] = str(error)
+    if not found["usable"]:
+        found["reason"] = found["reason"] or " ".join(str(one.message) for one in said)
+        return found
+    found["devices"] = [device(torch, index) for index in range(torch.cuda.device_count())]
+    return found
+
+
+def device(torch: Any, index: int) -> dict[str, Any]:
+    """One card: what it is, and what came of a kernel on it."""
+    place = torch.device("cuda", index)
+    state: dict[str, Any] = {"name": f"device {index}", "capability": None, "total": 0, "free": 0}
+    began = time.monotonic()
+    try:
+        state["name"] = torch.cuda.get_device_name(index)
+        state["capability"] = list(torch.cuda.get_device_capability(index))
+        state["free"], state["total"] = torch.cuda.mem_get_info(index)
+        kernel = "ok" if computes(torch, place) else "wrong"
+    except RuntimeError as error:  # whatever CUDA raises is one
+        kernel = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return {**state, "kernel": kernel, "seconds": round(time.monotonic() - began, 3)}
+
+
+def computes(torch: Any, place: Any) -> bool:
+    """Whether a product of two matrices on the device is the right one."""
+    numbers = torch.arange(SIDE * SIDE, dtype=torch.int64).reshape(SIDE, SIDE)
+    left, right = numbers % MODULUS, (3 * numbers) % MODULUS
+    product = left.to(place, torch.float32) @ right.to(place, torch.float32)
+    return bool((product.cpu().to(torch.int64) == left @ right).all())
+
+
+def background(onnxruntime: Any, file: Path, cuda: bool) -> dict[str, Any]:
+    """On what the background's network would run.
+
+    Args:
+        onnxruntime: the library.
+        file: the network.
+        cuda: whether the pipeline would ask for the card.
+
+    Returns:
+        "version", "available" (providers), and "provider" (the one that a session really took) or
+        "reason" (why there is no session).
+    """
+    available = list(onnxruntime.get_available_providers())
+    found: dict[str, Any] = {
+        "version": str(onnxruntime.__version__),
+        "available": available,
+        "provider": "",
+        "reason": "",
+    }
+    wanted = [CUDA_PROVIDER] if cuda and CUDA_PROVIDER in available else []
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=[*wanted, CPU_PROVIDER])
+        found["provider"] = session.get_providers()[0]
+    except Exception as error:  # the library raises types of its own, some without a base
+        found["reason"] = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Does what the first argument says, and prints it."""
+    if arguments[:1] == ["gpu"]:
+        import torch  # noqa: PLC0415 - this process is there to load it
+
+        answer = gpu(torch)
+    else:
+        import onnxruntime  # noqa: PLC0415
+
+        _, file, device_name = arguments
+        answer = background(onnxruntime, Path(file), device_name == "cuda")
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
