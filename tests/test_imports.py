@@ -34,7 +34,10 @@ SIDEWAYS: set[tuple[str, str]] = set()
 
 ONLY_IN: dict[str, set[str]] = {
     "diffusers": {
-        "pipeline/text_to_image.py",
+        "pipeline/painter_load.py",
+        "pipeline/painter_networks.py",
+        "pipeline/painter_synthetic.py",
+        "gpu/precision_quantise.py",
         "dreamgaussian/guidance_latents.py",
         "dreamgaussian/guidance_mvdream.py",
     },

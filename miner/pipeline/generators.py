@@ -27,7 +27,9 @@ class Generators:
         needs: what each makes its Gaussians of.
     """
 
-    def __init__(self, residences: Mapping[str, Residence], needs: Mapping[str, Needs]) -> None:
+    def __init__(
+        self, residences: Mapping[str, Residence[Generator]], needs: Mapping[str, Needs]
+    ) -> None:
         self.needs = needs
         self._residences = residences
 
@@ -35,7 +37,7 @@ class Generators:
     def of(cls, reconstructor: Reconstructor, preset: Preset, device: Device) -> Generators:
         """A loaded TripoSR alone."""
         alone = ByTripoSR(reconstructor, preset.surface)
-        residence = Residence(lambda: alone, "resident", 0.0, device)
+        residence: Residence[Generator] = Residence(lambda: alone, "resident", 0.0, device)
         return cls({TRIPOSR: residence}, {TRIPOSR: "picture"})
 
     @classmethod
@@ -53,7 +55,7 @@ class Generators:
         Raises:
             WeightsError, DeviceError, OutOfMemory: as ``Pipeline.load``.
         """
-        residences: dict[str, Residence] = {}
+        residences: dict[str, Residence[Generator]] = {}
         for name, kind in kinds.items():
             load = partial(kind.load, preset, store, device, partial(loading, name))
             residency = "resident" if not residences else settings.residency

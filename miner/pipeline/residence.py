@@ -1,24 +1,48 @@
-"""Where a generator waits until it is needed: on the device, in the host's memory, or on disk."""
+"""Where a model waits until it is needed: on the device, in the host's memory, or on disk."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
 
 from miner.gpu.device import Device
-from miner.pipeline.generator import Generator
-from miner.settings.rollback import Residency
+from miner.settings.memory import Residency
+
+ALWAYS_HERE = ("resident", "streamed")
+"""What is streamed looks after its own weights."""
+LOADED_LATE = ("segmented", "disk")
+"""Loaded when used, and dropped afterwards."""
+
+log = logging.getLogger(__name__)
 
 
-class Residence:
-    """One generator, brought to the device when it is needed and taken away when it is not.
+class Parkable(Protocol):
+    """A loaded model, or several that are used together."""
+
+    def park(self) -> None:
+        """Moves what it holds from the device to the host's memory."""
+
+    def wake(self) -> None:
+        """Moves it back."""
+
+
+Model = TypeVar("Model", bound=Parkable)
+
+
+class Residence(Generic[Model]):
+    """One model, brought to the device when it is needed and taken away when it is not.
 
     Args:
-        load: makes it, on the device.
-        residency: where it waits. What is to wait on disk is loaded when first used.
-        keep_seconds: how long it stays on the device without use.
+        load: makes it, on the device or, where ``loads_parked``, in the host's memory.
+        residency: where it waits.
+        keep_seconds: how long it stays on the device without use; 0 takes it away at once.
         device: whose memory is handed back.
         clock: monotonic seconds.
+        name: for the log.
+        loads_parked: what ``load`` makes has to be woken.
 
     Attributes:
         brought_seconds: what it took to bring it the last time; 0 while it was always there.
@@ -26,63 +50,95 @@ class Residence:
 
     def __init__(
         self,
-        load: Callable[[], Generator],
+        load: Callable[[], Model],
         residency: Residency,
         keep_seconds: float,
         device: Device,
         clock: Callable[[], float] = time.monotonic,
+        name: str = "",
+        loads_parked: bool = False,
     ) -> None:
         self.brought_seconds = 0.0
+        self.residency = residency
         self._load = load
-        self._residency = residency
         self._keep_seconds = keep_seconds
         self._device = device
         self._clock = clock
-        self._generator: Generator | None = None if residency == "disk" else load()
-        self._here = residency == "resident"
-        self._used_at = clock()
-        if residency == "host":
+        self._name = name
+        self._loads_parked = loads_parked
+        self._model: Model | None = None if residency in LOADED_LATE else load()
+        self._here = self._model is not None and not loads_parked
+        self._stirred = self._here  # has weights on the device, or may have some
+        if residency in ALWAYS_HERE and not self._here:
+            self.bring()
+            self.brought_seconds = 0.0
+        if residency == "host":  # a library may have put it on the device whatever was wanted
             self._take_away()
+        self._used_at = clock()
 
-    def put_around(self, wrap: Callable[[Generator], Generator]) -> None:
-        """Has something stand in front of the generator, whenever it is loaded."""
+    def put_around(self, wrap: Callable[[Model], Model]) -> None:
+        """Has something stand in front of the model, whenever it is loaded."""
         load = self._load
         self._load = lambda: wrap(load())
-        if self._generator is not None:
-            self._generator = wrap(self._generator)
+        if self._model is not None:
+            self._model = wrap(self._model)
 
     @property
     def here(self) -> bool:
         """Whether it is on the device."""
         return self._here
 
-    def bring(self) -> Generator:
-        """The generator, on the device."""
+    def bring(self) -> Model:
+        """The model, on the device."""
         began = self._clock()
-        if self._generator is None:
-            self._generator = self._load()
-        elif not self._here:
-            self._generator.wake()
+        was_here, self._stirred = self._here, True
+        if self._model is None:
+            self._model = self._load()
+            self._here = not self._loads_parked
         if not self._here:
+            self._model.wake()
             self._here = True
+        if not was_here:
             self.brought_seconds = self._clock() - began
+            self._tell("brought", self.brought_seconds)
         self._used_at = self._clock()
-        return self._generator
+        return self._model
+
+    @contextmanager
+    def in_use(self) -> Iterator[Model]:
+        """The model, on the device for the block and for as long after it as it may stay."""
+        try:
+            yield self.bring()
+        finally:
+            self.used()
 
     def rest(self) -> None:
         """Takes it away if it was not used for long; to be called between jobs."""
         idle = self._clock() - self._used_at
-        if self._here and self._residency != "resident" and idle > self._keep_seconds:
+        if self._may_go() and idle > self._keep_seconds:
             self._take_away()
 
     def used(self) -> None:
         """Its time without use begins now."""
         self._used_at = self._clock()
+        if self._keep_seconds == 0 and self._may_go():
+            self._take_away()
+
+    def _may_go(self) -> bool:
+        """Also what failed on its way here: half of it may lie on the device."""
+        return self._stirred and self.residency not in ALWAYS_HERE
 
     def _take_away(self) -> None:
-        if self._residency == "host" and self._generator is not None:
-            self._generator.park()
+        began = self._clock()
+        if self.residency == "host" and self._model is not None:
+            self._model.park()
         else:
-            self._generator = None
-        self._here = False
+            self._model = None
+        self._here = self._stirred = False
         self._device.release()
+        self._tell("away", self._clock() - began)
+
+    def _tell(self, what: str, seconds: float) -> None:
+        if self._name:
+            level = logging.INFO if self.residency == "segmented" else logging.DEBUG
+            log.log(level, "%s: %s in %.2f s", self._name, what, seconds)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from miner.gpu.device import choose_device
-from miner.pipeline.text_to_image import SCHNELL, TextToImage
+from miner.pipeline.painter_synthetic import SCHNELL
+from miner.pipeline.text_to_image import TextToImage
 from miner.settings import TextToImageSettings
 
 TRIPOSR = Path(__file__).parent.parent / "data" / "triposr-small"

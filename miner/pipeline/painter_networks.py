@@ -1,0 +1,148 @@
+"""The networks of one part of a painter: read from disk as the plan says, and moved together.
+
+They hang on the diffusers pipeline while they are loaded and are gone from it afterwards, so that
+nothing else keeps them in memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.hooks import apply_group_offloading
+
+from miner.errors import WeightsError
+from miner.gpu.device import Device
+from miner.gpu.parking import Parking, weight_bytes
+from miner.gpu.precision_modes import compute_dtype
+from miner.gpu.precision_quantise import Library, loading_options, narrow
+from miner.pipeline.residence import LOADED_LATE
+from miner.settings.memory import Precision, Residency
+
+KEPT_PLAIN = ("CLIPTextModel", "AutoencoderKL")
+"""Classes that are not made smaller: they would lose more than they save."""
+
+log = logging.getLogger(__name__)
+
+
+class Networks:
+    """The loaded networks of a part; implements ``Parkable``.
+
+    Args:
+        pipeline: whose attributes they are.
+        networks: by attribute, on the host, or on the device where a library put them there.
+        device: where they work.
+        residency: of the part; what is streamed is moved block by block as it runs, and ``wake``
+            does nothing.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        networks: Mapping[str, torch.nn.Module],
+        device: Device,
+        residency: Residency = "resident",
+    ) -> None:
+        self._pipeline = pipeline
+        self._networks = dict(networks)
+        self._dropped_after_use = residency in LOADED_LATE
+        self._parking: Parking | None = None
+        for name, network in networks.items():
+            network.eval().requires_grad_(False)
+            setattr(pipeline, name, network)
+            if residency == "streamed":
+                stream(network, device)
+        if residency != "streamed":
+            self._parking = Parking(list(networks.values()), device, residency == "host")
+
+    @property
+    def bytes(self) -> int:
+        """Of their weights."""
+        return sum(map(weight_bytes, self._networks.values()))
+
+    def wake(self) -> None:
+        """To the device."""
+        if self._parking is not None:
+            self._parking.wake()
+
+    def park(self) -> None:
+        """To the host's memory."""
+        if self._parking is not None:
+            self._parking.park()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """For the time in which they run; what is loaded anew each time is let go of after it.
+
+        Whoever still holds this object then holds no memory by it.
+        """
+        try:
+            yield
+        finally:
+            if self._dropped_after_use:
+                for name in self._networks:
+                    setattr(self._pipeline, name, None)
+                self._networks, self._parking = {}, None
+
+
+def read_network(folder: Path, precision: Precision, device: Device) -> torch.nn.Module:
+    """One network of a folder in the diffusers layout, on the host unless its library decides.
+
+    Args:
+        folder: of the network itself.
+        precision: settled for this machine.
+        device: that will compute.
+
+    Raises:
+        WeightsError: the folder does not say what is in it.
+    """
+    kind, library = _kind_of(folder)
+    dtype = compute_dtype(precision, device)
+    smaller = kind.__name__ not in KEPT_PLAIN
+    options = loading_options(precision, library, dtype, device) if smaller else {}
+    network: torch.nn.Module = kind.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, **options
+    )
+    if precision == "fp8" and smaller:
+        narrow(network, dtype)
+    return network
+
+
+def stream(network: torch.nn.Module, device: Device) -> None:
+    """Has a network's blocks come to the device one after the other as it runs.
+
+    On CUDA the next block travels while one computes. T5 hides its blocks one level further down.
+    """
+    inner = getattr(network, "encoder", None)
+    blocks_in = inner if isinstance(inner, torch.nn.Module) and hasattr(inner, "block") else network
+    apply_group_offloading(
+        blocks_in,
+        onload_device=device.torch_device,
+        offload_device=torch.device("cpu"),
+        offload_type="block_level",
+        num_blocks_per_group=1,
+        use_stream=device.is_cuda,
+        non_blocking=device.is_cuda,
+        low_cpu_mem_usage=True,  # else all of it is pinned, twice over for a moment
+    )
+
+
+def _kind_of(folder: Path) -> tuple[Any, Library]:
+    """The class that reads a folder, and whose it is."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}") from error
+    library: Library = "diffusers" if "_class_name" in config else "transformers"
+    name = config.get("_class_name") or next(iter(config.get("architectures") or []), "")
+    kind = getattr(importlib.import_module(library), str(name), None)
+    if kind is None:
+        raise WeightsError(f"{path}: {library} has no network {name!r}")
+    return kind, library
