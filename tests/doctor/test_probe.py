@@ -1,0 +1,159 @@
+"""The process that touches the card, with a library in memory and for real on the CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from miner.doctor import probe
+from miner.doctor.asking import run_program
+from miner.settings import PACKAGE_DIR
+
+MATTING = PACKAGE_DIR / "mini" / "weights" / "matting.onnx"
+
+
+class FakeCuda:
+    """CUDA whose devices are the CPU under another name."""
+
+    def __init__(
+        self, count: int = 1, refuses: str = "", warns: str = "", broken: str = ""
+    ) -> None:
+        self._count = count
+        self._refuses = refuses
+        self._warns = warns
+        self._broken = broken
+
+    def init(self) -> None:
+        if self._refuses:
+            raise RuntimeError(self._refuses)
+
+    def is_available(self) -> bool:
+        if self._warns:
+            warnings.warn(self._warns, stacklevel=2)
+        return self._count > 0
+
+    def device_count(self) -> int:
+        return self._count
+
+    def get_device_name(self, index: int) -> str:
+        return f"card {index}"
+
+    def get_device_capability(self, index: int) -> tuple[int, int]:
+        return (8, 9)
+
+    def mem_get_info(self, index: int) -> tuple[int, int]:
+        if self._broken:
+            raise RuntimeError(f"{self._broken}\nmore of it")
+        return (10, 20)
+
+
+def library(cuda: FakeCuda, multiply: Any = None) -> Any:
+    """What has the functions of torch that the probe uses."""
+
+    def device(kind: str, index: int = 0) -> torch.device:
+        return torch.device("cpu")
+
+    return SimpleNamespace(
+        __version__="2.13.0",
+        version=SimpleNamespace(cuda="13.0"),
+        cuda=cuda,
+        device=device,
+        arange=multiply or torch.arange,
+        int64=torch.int64,
+        float32=torch.float32,
+    )
+
+
+def test_a_card_that_computes_rightly_is_ok() -> None:
+    """With what it is and what it has."""
+    seen = probe.gpu(library(FakeCuda(count=2)))
+
+    assert seen["usable"]
+    assert [one["name"] for one in seen["devices"]] == ["card 0", "card 1"]
+    assert {one["kernel"] for one in seen["devices"]} == {"ok"}
+    assert seen["devices"][0]["capability"] == [8, 9]
+    assert (seen["devices"][0]["free"], seen["devices"][0]["total"]) == (10, 20)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "reason"),
+    [
+        (FakeCuda(refuses="Found no NVIDIA driver"), "Found no NVIDIA driver"),
+        (FakeCuda(count=0, warns="driver is too old"), "driver is too old"),
+    ],
+)
+def test_why_cuda_cannot_be_used_is_kept(cuda: FakeCuda, reason: str) -> None:
+    """Raised or only warned of, it is in the answer."""
+    seen = probe.gpu(library(cuda))
+
+    assert not seen["usable"]
+    assert seen["reason"] == reason
+
+
+def test_a_card_that_raises_is_told_by_its_first_line() -> None:
+    """One bad card leaves the others their answers."""
+    (one,) = probe.gpu(library(FakeCuda(broken="CUDA error: ECC")))["devices"]
+
+    assert one["kernel"] == "CUDA error: ECC"
+
+
+def test_a_wrong_product_is_seen() -> None:
+    """A device that computes something else is not believed."""
+
+    class Wrong:
+        """A matrix whose products on a device are off by one."""
+
+        def __init__(self, value: torch.Tensor) -> None:
+            self.value = value
+
+        def reshape(self, *shape: int) -> Wrong:
+            return self
+
+        def __mod__(self, other: int) -> Wrong:
+            return self
+
+        def __rmul__(self, other: int) -> Wrong:
+            return self
+
+        def to(self, *_: Any) -> torch.Tensor:
+            return self.value + 1
+
+        def __matmul__(self, other: Wrong) -> torch.Tensor:
+            return self.value @ other.value
+
+    def arange(*_: Any, **__: Any) -> Any:
+        return Wrong(torch.eye(4, dtype=torch.int64))
+
+    assert probe.gpu(library(FakeCuda(), arange))["devices"][0]["kernel"] == "wrong"
+
+
+async def test_the_process_answers_on_this_machine() -> None:
+    """As it is started by the checks: one JSON object in the last line."""
+    commands = (["gpu"], ["background", str(MATTING), "cpu"])
+    seen, found = await asyncio.gather(*map(_run, commands))
+
+    assert seen["torch"] == str(torch.__version__)
+    assert seen["cpu_right"]
+    assert found["provider"] == "CPUExecutionProvider"
+
+
+async def test_a_network_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """In one line, and the process ends well."""
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no network")
+
+    assert (await _run(["background", str(broken), "cpu"]))["reason"]
+
+
+async def _run(arguments: list[str]) -> dict[str, Any]:
+    done = await run_program([sys.executable, "-m", "miner.doctor.probe", *arguments])
+    assert done.status == 0, done.err
+    return dict(json.loads(done.out.splitlines()[-1]))
