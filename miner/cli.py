@@ -22,6 +22,7 @@ from miner.commands.generate import generate
 from miner.commands.journal import journal
 from miner.commands.render import render
 from miner.commands.run import run
+from miner.commands.service import service
 from miner.commands.validator import validator
 from miner.commands.validator_serve import validator_serve
 from miner.commands.validators import validators
@@ -45,7 +46,10 @@ for command in (
     *(validator, validator_serve, doctor),
 ):
     app.command()(command)
-for group, name in ((ctl, "ctl"), (config, "config"), (journal, "journal"), (wallet, "wallet")):
+for group, name in (
+    *((ctl, "ctl"), (config, "config"), (journal, "journal"), (wallet, "wallet")),
+    (service, "service"),
+):
     app.add_typer(group, name=name)
 
 

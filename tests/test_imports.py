@@ -17,7 +17,7 @@ PACKAGE = ROOT / "miner"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"settings", "files", "geometry", "job", "logs", "version", "readings"},
-    {"gpu", "encoder", "rendering", "metrics", "executor"},
+    {"gpu", "encoder", "rendering", "metrics", "executor", "service"},
     {"triposr", "dreamgaussian", "journal"},
     {"pipeline", "job_queue"},
     {"workers", "admission"},
