@@ -63,6 +63,8 @@ def fill(metrics: Metrics) -> None:
     metrics.rollback_first_result(4.5)
     metrics.gpu(GpuReading(0, "GPU-1", "H200", 10, 20, 0.5, 40.0, 300.0))
     metrics.journal(Stats())
+    metrics.limits(64, 30.0, {"encode": 1.0})
+    metrics.disk(10, 20)
     metrics.peers(12, 30.0)
     metrics.build_info("1.2.3", "mini", "cpu")
     metrics.ready(True)
@@ -122,6 +124,8 @@ def test_every_reading_arrives_under_its_name(metrics: Metrics) -> None:
     assert sample("miner_gpu_memory_used_bytes", {"gpu": "0"}) == 10
     assert sample("miner_gpu_power_watts", {"gpu": "0"}) == 300.0
     assert sample("miner_build_info", {"version": "1.2.3", "preset": "mini", "device": "cpu"}) == 1
+    assert sample("miner_stage_budget_seconds", {"stage": "encode"}) == 1.0
+    assert sample("miner_disk_free_bytes") == 10
     assert sample("miner_log_lines_suppressed_total", {"kind": "malformed"}) == 7
 
 
@@ -234,3 +238,12 @@ def test_one_state_of_the_breaker_is_shown_at_a_time() -> None:
     assert value("miner_rollback_state", {"state": "open"}) == 0
     assert value("miner_rollback_state", {"state": "closed"}) == 1
     assert value("miner_rollback_step", {"step": "smaller_chunk"}) == 0
+
+
+def test_what_is_rare_is_there_before_it_happens(metrics: Metrics) -> None:
+    """Restarts and submissions begin at 0, so that the first is a step an alert can see."""
+    metrics.worker(WorkerHealth("0", "ready"))
+    sample = metrics.registry.get_sample_value
+
+    assert sample("miner_worker_restarts_total", {"worker": "0", "reason": "crash"}) == 0
+    assert sample("miner_submissions_total", {"outcome": "rejected"}) == 0

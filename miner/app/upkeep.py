@@ -7,7 +7,9 @@ cannot promise it refuses, readiness and the metrics say why, and the journal he
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
+from contextlib import suppress
 
 import structlog
 
@@ -41,11 +43,22 @@ class Readings:
         state = parts.queue.snapshot()
         metrics.queue(state.depth, state.in_flight)
         metrics.journal(parts.journal.stats)
+        self._read_limits()
         if parts.breaker is not None:
             metrics.rollback_lasts(parts.breaker.away_seconds)
         metrics.ready(not why_not_ready(parts))
         snapshot = parts.peers_source()
         metrics.peers(len(snapshot.peers), snapshot.age_seconds(time.monotonic()))
+
+    def _read_limits(self) -> None:
+        daemon, metrics = self._parts.settings.daemon, self._parts.metrics
+        said = daemon.metrics
+        metrics.limits(
+            daemon.queue.max_depth, said.job_objective_seconds, said.stage_budget_seconds
+        )
+        with suppress(OSError):  # the journal tells when the disk is gone
+            disk = shutil.disk_usage(daemon.state_dir)
+            metrics.disk(disk.free, disk.total)
 
     async def run(self) -> None:
         """Reads again and again, until cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
@@ -26,6 +27,24 @@ class ServiceMetrics(Part):
         """Whether new work is taken."""
         self._service.ready.set(ready)
 
+    def limits(self, queue: int, objective_seconds: float, stages: Mapping[str, float]) -> None:
+        """What the readings are to be compared with, from the settings.
+
+        Args:
+            queue: so many jobs may wait.
+            objective_seconds: of a job; 0 without one.
+            stages: seconds that each may take of that, by its name.
+        """
+        self._service.queue_limit.set(queue)
+        self._service.objective.set(objective_seconds)
+        for stage, seconds in stages.items():
+            self._service.budget.labels(self._bound("budget", stage)).set(seconds)
+
+    def disk(self, free_bytes: int, total_bytes: int) -> None:
+        """How much room the file system of the state has for us."""
+        self._service.disk_free.set(free_bytes)
+        self._service.disk_total.set(total_bytes)
+
     def journal(self, stats: JournalReading) -> None:
         """How large the journal is and how it is doing."""
         self._service.journal_file.set(stats.file_bytes)
@@ -46,6 +65,15 @@ class _ServiceInstruments:
         gauge = partial(Gauge, registry=registry)
         self.build = Info("miner_build", "What runs here.", registry=registry)
         self.ready = gauge("miner_ready", "1 while new work is taken.")
+        self.queue_limit = gauge("miner_queue_limit", "Jobs that may wait.")
+        self.objective = gauge(
+            "miner_job_objective_seconds", "What 95 of 100 jobs should take at most; 0 has none."
+        )
+        self.budget = gauge(
+            "miner_stage_budget_seconds", "What a stage may take of the objective.", ["stage"]
+        )
+        self.disk_free = gauge("miner_disk_free_bytes", "Room for us where the state lies.")
+        self.disk_total = gauge("miner_disk_size_bytes", "Of the file system of the state.")
         self.journal_file = gauge("miner_journal_size_bytes", "Of the journal's files.")
         self.journal_results = gauge("miner_journal_results_bytes", "Of the results kept.")
         self.journal_commits = counter("miner_journal_commits", "Transactions brought to disk.")

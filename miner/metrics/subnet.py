@@ -10,6 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from miner.metrics.part import SCORE_BUCKETS, Part, at_least_zero, set_or_remove
 from miner.readings import StandingReading
 
+SUBMISSIONS = ("accepted", "rejected", "skipped", "unknown", "failed")
+"""What may become of a result that is brought to a validator."""
+
 VALIDATOR_READINGS = {
     "cooldown": ("cooldown_seconds", "Until a validator may be asked again."),
     "average": ("average_score", "A validator's smoothed score of our results."),
@@ -26,6 +29,9 @@ class SubnetMetrics(Part):
         super().__init__()
         self._chain = _ChainInstruments(self.registry)
         self._pull = _PullInstruments(self.registry)
+        # From the start, so that the first of them is a step that a rate can see.
+        for outcome in SUBMISSIONS:
+            self._pull.submissions.labels(self._bound("submitted", outcome))
 
     def peers(self, count: int, age_seconds: float) -> None:
         """How many peers the snapshot holds, and how old it is."""

@@ -11,6 +11,9 @@ from miner.readings import DeviceReading, WorkerReading
 
 WORKER_STATES = ("starting", "ready", "busy", "draining", "restarting", "stopped", "failed")
 
+RESTARTS = ("crash", "hang", "job_limit", "start", "memory_growth", "reload", "broken")
+"""Why a worker is replaced; the same words as in ``workers/life.py``."""
+
 WORKER_MEMORY = {
     "resident": ("resident_memory_bytes", "Resident memory of the worker process."),
     "gpu_allocated": ("gpu_memory_allocated_bytes", "Held by live tensors of the worker."),
@@ -40,6 +43,8 @@ class WorkerMetrics(Part):
         set_or_remove(self._workers.heartbeat, (worker,), health.heartbeat_age)
         for reading, gauge in self._workers.memory.items():
             set_or_remove(gauge, (worker,), health.memory.get(reading))
+        for reason in RESTARTS:  # from the start, so that a rate can see the first of them
+            self._workers.restarts.labels(worker, self._bound("restart", reason))
         for stage, seconds in health.load_seconds.items():
             self._workers.load.labels(worker, self._bound("load_stage", stage)).set(seconds)
 

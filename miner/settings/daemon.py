@@ -26,6 +26,18 @@ DETECT = "detect"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
+STAGE_BUDGETS = {
+    "text_to_image": 8.0,
+    "background": 1.0,
+    "reconstruct": 2.0,
+    "surface": 5.0,
+    "self_check": 4.0,
+    "dreamgaussian": 20.0,
+    "encode": 1.0,
+}
+"""For a job that should take 30 seconds, with room for waiting. ``dreamgaussian`` takes the place of
+``reconstruct`` and ``surface``."""
+
 Intake = Literal["axon", "pull", "gateway", "http"]
 """A way by which work comes: validators call us ("axon"), we ask validators ("pull"), we ask the
 subnet's gateways ("gateway"), or the operator's own programs use the HTTP API ("http")."""
@@ -96,11 +108,19 @@ class ApiSettings(ListenLimits):
 
 
 class MetricsSettings(Section):
-    """Where Prometheus scrapes; port 0 takes any free one."""
+    """Where Prometheus scrapes, port 0 takes any free one, and what its rules compare with.
+
+    Attributes:
+        job_objective_seconds: 95 of 100 jobs should take less, from acceptance to outcome; 0 has
+            none.
+        stage_budget_seconds: the share of that which a stage may take, by its name.
+    """
 
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 9108
+    job_objective_seconds: float = Field(default=30.0, ge=0, le=86_400)
+    stage_budget_seconds: dict[str, Seconds] = STAGE_BUDGETS
 
 
 class AdmissionSettings(Section):
