@@ -1,0 +1,58 @@
+"""Which components a preset uses, and what the catalogue knows of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from miner.gpu.catalogue import Catalogue, Part, find_model
+from miner.gpu.plan import COMPONENTS, PAINTER_COMPONENTS, Component, Precision
+from miner.settings import Preset, TextToImageSettings, config_dir, read_toml
+
+DTYPES: dict[str, Precision] = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def parts_of(
+    preset: Preset, paint: TextToImageSettings, catalogue: Catalogue
+) -> tuple[dict[Component, Part], tuple[str, ...]]:
+    """The components in use by name, in their order, and the weights nothing is known of.
+
+    Those count as nothing. A ``dtype`` that the preset names becomes the component's own precision.
+
+    Raises:
+        ConfigError: the rollback generator's configuration cannot be read.
+    """
+    parts: dict[Component, Part] = {}
+    unknown: dict[str, None] = {}
+    for name, weights, dtype in _used(preset, paint):
+        model = find_model(catalogue, weights)
+        part = model.parts.get(name) if model else None
+        if part is None:
+            unknown[weights] = None
+            part = Part(model=weights, params=0)
+        if dtype in DTYPES:
+            part = part.model_copy(update={"native": DTYPES[dtype]})
+        parts[name] = part
+    return {name: parts[name] for name in COMPONENTS if name in parts}, tuple(unknown)
+
+
+def _used(preset: Preset, paint: TextToImageSettings) -> Iterator[tuple[Component, str, str]]:
+    """Component, weights and the ``dtype`` that the preset names for it."""
+    for name in PAINTER_COMPONENTS:
+        yield name, paint.weights, paint.dtype
+    yield "matting", preset.background.weights, "auto"
+    yield "triposr", preset.reconstruct.weights, preset.reconstruct.dtype
+    if preset.self_check.mode != "off":
+        yield "self_check", preset.self_check.weights, preset.self_check.dtype
+    if preset.dreamgaussian.config:
+        yield "dreamgaussian", _guidance_weights(preset.dreamgaussian.config), "auto"
+
+
+def _guidance_weights(config: str) -> str:
+    """The weights that a fit's configuration names; the rest of it is no concern of the plan."""
+    path = Path(config)
+    if not path.is_absolute():
+        path = config_dir() / "dreamgaussian" / f"{config}.toml"
+    guidance = read_toml(path).get("guidance", {})
+    weights = guidance.get("weights", "") if isinstance(guidance, dict) else ""
+    return str(weights)
