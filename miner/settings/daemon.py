@@ -35,8 +35,8 @@ STAGE_BUDGETS = {
     "dreamgaussian": 20.0,
     "encode": 1.0,
 }
-"""For a job that should take 30 seconds, with room for waiting. ``dreamgaussian`` takes the place of
-``reconstruct`` and ``surface``."""
+"""For a job that should take 30 seconds, with room for waiting. ``dreamgaussian`` takes the place
+of ``reconstruct`` and ``surface``."""
 
 Intake = Literal["axon", "pull", "gateway", "http"]
 """A way by which work comes: validators call us ("axon"), we ask validators ("pull"), we ask the
