@@ -20,6 +20,7 @@ from miner.commands.doctor import doctor
 from miner.commands.fetch import fetch
 from miner.commands.generate import generate
 from miner.commands.journal import journal
+from miner.commands.plan import plan
 from miner.commands.render import render
 from miner.commands.run import run
 from miner.commands.service import service
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for command in (
     *(run, demo, validators, generate, convert, render, fetch, bench),
-    *(validator, validator_serve, doctor),
+    *(validator, validator_serve, doctor, plan),
 ):
     app.command()(command)
 for group, name in (

@@ -75,4 +75,6 @@ def _section(
 
 def _toml(value: Any) -> str:
     """JSON's spelling of numbers, texts, truth and lists is TOML's as well."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

@@ -176,13 +176,25 @@ def preset_names() -> list[str]:
 def read_preset(name: str) -> Layer:
     """The values of a preset that ships, or of a preset file.
 
+    One that names a ``base`` says only what differs from that shipped preset, which has none.
+
     Raises:
         ConfigError: there is none of that name, or the file cannot be read.
     """
     if not name.endswith(".toml") and name not in preset_names():
         raise ConfigError(f"unknown preset {name!r}; there are: {', '.join(preset_names())}")
     path = Path(name) if name.endswith(".toml") else config_dir() / "presets" / f"{name}.toml"
-    return Layer(str(path), {"name": path.stem, **read_toml(path)})
+    values = read_toml(path)
+    base = values.pop("base", None)
+    if base is not None:
+        if base not in preset_names() or base == path.stem or "base" in _shipped(base):
+            raise ConfigError(f"{path}: base: {base!r} is no preset that can be built on")
+        values = merge(_shipped(base), values)
+    return Layer(str(path), {"name": path.stem, **values})
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    return read_toml(config_dir() / "presets" / f"{name}.toml")
 
 
 def hotkey_password(environ: Mapping[str, str] | None = None) -> str | None:
