@@ -27,7 +27,7 @@ Library = Literal["diffusers", "transformers"]
 STORAGE = torch.float8_e4m3fn
 """Of fp8: three bits of mantissa, which weights need more than range."""
 
-KEPT_WIDE = ("norm", "pos_embed", "embed", "patch_embed", "proj_in$", "proj_out$", "relative")
+KEPT_WIDE = ("norm", "embed", "shared", "proj_in$", "proj_out$", "relative")
 """Names of layers that are small and sensitive: they stay as they are."""
 
 WHOLE = ("T5DenseGatedActDense", "T5DenseActDense")
