@@ -17,6 +17,7 @@ from miner.doctor.coherence import look_at_settings
 from miner.doctor.disk import look_at_disk
 from miner.doctor.finding import Finding, Status, fail, of_error, one_line
 from miner.doctor.gpu import look_at_gpu
+from miner.doctor.memory import look_at_memory
 from miner.doctor.packages import look_at_packages
 from miner.doctor.ports import look_at_ports
 from miner.doctor.state import look_at_daemon, look_at_journal
@@ -55,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     Check("daemon", look_at_daemon),
     Check("packages", look_at_packages),
     Check("gpu", look_at_gpu, seconds=120.0, stops=DeviceError),
+    Check("memory", look_at_memory, seconds=120.0, late="warn"),
     Check("weights", look_at_weights, seconds=300.0),
     Check("background", look_at_background, seconds=180.0, at_start=False),
     Check("disk", look_at_disk),
