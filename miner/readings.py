@@ -6,7 +6,7 @@ Each is met by a value of the part it is about (``executor.WorkerHealth``, ``tel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -124,3 +124,55 @@ class StandingReading(Protocol):
     @property
     def immune_blocks(self) -> int:
         """Until a newcomer may take our place."""
+
+
+class StagePlanReading(Protocol):
+    """What is read of one component of a memory plan."""
+
+    @property
+    def component(self) -> str:
+        """One of ``plan.COMPONENTS``."""
+
+    @property
+    def model(self) -> str:
+        """Which model plays the part."""
+
+    @property
+    def precision(self) -> str:
+        """Its numbers."""
+
+    @property
+    def residency(self) -> str:
+        """Where it waits."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of its weights."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """On the device while it runs, its own."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Expected for one prompt."""
+
+
+class PlanReading(Protocol):
+    """What is read of a ``plan.MemoryPlan``."""
+
+    @property
+    def stages(self) -> Sequence[StagePlanReading]:
+        """One for each component in use."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """Most on the device at once."""
+
+    @property
+    def limit_bytes(self) -> int:
+        """What the plan was allowed."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What could not be had as asked."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from miner.executor import WorkerHealth
+from miner.gpu.plan import Card, MemoryPlan, StagePlan
 from miner.gpu.telemetry import GpuReading
 from miner.metrics import JOB_BUCKETS, MAX_VALUES, Metrics
 
@@ -29,6 +30,15 @@ class Stats:
     commits: int = 3
     commit_seconds: float = 0.002
     failed: str | None = None
+
+
+PLAN = MemoryPlan(
+    Card("H200", 10, 9, (9, 0), 20),
+    (StagePlan("vae", "FLUX autoencoder", "bf16", "resident", 2, 4, 0.5, "fits"),),
+    "flux-schnell",
+    peak_bytes=4,
+    limit_bytes=8,
+)
 
 
 def fill(metrics: Metrics) -> None:
@@ -62,6 +72,8 @@ def fill(metrics: Metrics) -> None:
     metrics.rollback_job("out_of_memory")
     metrics.rollback_first_result(4.5)
     metrics.gpu(GpuReading(0, "GPU-1", "H200", 10, 20, 0.5, 40.0, 300.0))
+    metrics.plan(PLAN)
+    metrics.plan_measured("vae", 3)
     metrics.journal(Stats())
     metrics.limits(64, 30.0, {"encode": 1.0})
     metrics.disk(10, 20)
@@ -247,3 +259,20 @@ def test_what_is_rare_is_there_before_it_happens(metrics: Metrics) -> None:
 
     assert sample("miner_worker_restarts_total", {"worker": "0", "reason": "crash"}) == 0
     assert sample("miner_submissions_total", {"outcome": "rejected"}) == 0
+
+
+def test_the_plan_of_a_new_worker_takes_the_place_of_the_old(metrics: Metrics) -> None:
+    """Each component has one precision and residency, planned and measured bytes by kind."""
+    metrics.plan(PLAN)
+    metrics.plan_measured("vae", 5)
+    stage = replace(PLAN.stages[0], precision="fp16", residency="host")
+    metrics.plan(replace(PLAN, stages=(stage,)))
+    metrics.plan_measured("vae", 6)
+    text = page(metrics)
+
+    assert 'miner_plan_bytes{component="vae",kind="measured"} 6.0' in text
+    assert 'miner_plan_bytes{component="vae",kind="peak"} 4.0' in text
+    assert [line for line in text.splitlines() if line.startswith("miner_plan_info{")] == [
+        'miner_plan_info{component="vae",model="FLUX autoencoder",precision="fp16",'
+        'residency="host"} 1.0'
+    ]

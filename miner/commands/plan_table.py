@@ -8,8 +8,10 @@ from miner.gpu.plan import Card, MemoryPlan, StagePlan
 from miner.gpu.reasons import gib
 
 HEADINGS = ("stage", "model", "precision", "residency", "weights", "peak", "seconds", "reason")
-OVERVIEW = ("card", "host", "preset", "painter", "text encoders", "transformer", "TripoSR")
-OVERVIEW += ("peak", "of", "seconds")
+OVERVIEW = (
+    *("card", "host", "preset", "painter", "text encoders", "transformer", "TripoSR"),
+    *("peak", "of", "seconds"),
+)
 
 
 def table(plan: MemoryPlan) -> Iterator[str]:

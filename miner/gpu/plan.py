@@ -13,6 +13,19 @@ from typing import Any, get_args
 from miner.errors import ConfigError
 from miner.settings.memory import Component, Precision, Residency
 
+__all__ = [
+    "COMPONENTS",
+    "PAINTER_COMPONENTS",
+    "PRECISIONS",
+    "RESIDENCIES",
+    "Card",
+    "Component",
+    "MemoryPlan",
+    "Precision",
+    "Residency",
+    "StagePlan",
+]
+
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 COMPONENTS: tuple[Component, ...] = get_args(Component)

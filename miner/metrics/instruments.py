@@ -14,6 +14,7 @@ from prometheus_client import ProcessCollector, disable_created_metrics
 
 from miner.metrics.jobs import JobMetrics
 from miner.metrics.part import total_of
+from miner.metrics.plan import PlanMetrics
 from miner.metrics.rollback import RollbackMetrics
 from miner.metrics.servers import ServerMetrics
 from miner.metrics.service import ServiceMetrics
@@ -22,7 +23,13 @@ from miner.metrics.workers import WorkerMetrics
 
 
 class Metrics(
-    JobMetrics, ServerMetrics, WorkerMetrics, RollbackMetrics, ServiceMetrics, SubnetMetrics
+    JobMetrics,
+    ServerMetrics,
+    WorkerMetrics,
+    PlanMetrics,
+    RollbackMetrics,
+    ServiceMetrics,
+    SubnetMetrics,
 ):
     """All instruments. One for the process; the page is made of ``registry``."""
 
