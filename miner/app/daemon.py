@@ -99,7 +99,6 @@ class Daemon:
         preflight.raise_open_files()
         try:
             with handled(self.stop, self._reload_soon):
-                await preflight.check(self._first)
                 async with contextlib.AsyncExitStack() as stack:
                     await self._live(stack)
         except asyncio.CancelledError:
@@ -177,6 +176,7 @@ class Daemon:
 
     async def _live(self, stack: contextlib.AsyncExitStack) -> None:
         async with self._teller.loading(self._first.preset.name):
+            await preflight.check(self._first)
             parts = await self._build(stack)
             log.info("loading", preset=parts.preset, workers=parts.settings.daemon.worker.count)
             nonces = await NonceTable.open(parts.settings.daemon.admission, parts.journal)

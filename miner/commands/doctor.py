@@ -83,7 +83,8 @@ def _show(findings: Sequence[Finding]) -> None:
 
 def _told(finding: Finding, colour: str) -> Text:
     """The line, and under it why and what to do."""
-    text = Text(finding.line, colour if finding.status in ("warn", "fail") else "")
+    text = Text()  # its own style would colour what follows as well
+    text.append(finding.line, colour if finding.status in ("warn", "fail") else "")
     if finding.reason:
         text.append(f"\n{finding.reason}", "dim")
     if finding.mend:

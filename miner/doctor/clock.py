@@ -4,6 +4,8 @@ Every request is signed over a nonce of the wall clock. A clock that is off by m
 ``admission.future_skew_seconds`` refuses good validators and has its own calls refused. Without a
 way to a time server the Date of a gateway's or the chain's node answers is compared, and failing
 that the newest block's time, which shows gross errors only.
+
+Not part of a start: services are forbidden calls about the clock, in some units on pain of death.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ MEND = "timedatectl set-ntp true, or run chrony; timedatectl timesync-status sho
 
 
 async def look_at_clock(case: Case) -> Finding:
-    """What the kernel says, and by hand also what others' clocks say."""
-    kernel = case.host.kernel_clock()
-    offset = None if case.starting else await _offset(case)
-    return judge(kernel, offset, case.settings.daemon.admission.future_skew_seconds)
+    """What the kernel says, and what others' clocks say."""
+    return judge(
+        case.host.kernel_clock(),
+        await _offset(case),
+        case.settings.daemon.admission.future_skew_seconds,
+    )
 
 
 def judge(kernel: KernelClock | None, offset: Offset | None, limit_seconds: float) -> Finding:

@@ -63,7 +63,7 @@ CHECKS: tuple[Check, ...] = (
     Check("journal", look_at_journal, seconds=60.0, at_start=False, late="warn"),
     Check("ports", look_at_ports),
     Check("wallet", look_at_wallet, seconds=20.0),
-    Check("clock", look_at_clock, seconds=60.0, late="warn"),
+    Check("clock", look_at_clock, seconds=60.0, at_start=False, late="warn"),
     Check("chain", look_at_chain, seconds=60.0, at_start=False),
     Check("unit", look_at_unit, at_start=False, late="warn"),
 )

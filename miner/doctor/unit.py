@@ -27,7 +27,7 @@ async def look_at_unit(case: Case) -> Finding:
     units = [unit for unit in blocks(done.out) if unit.get("LoadState") != "not-found"]
     if not units:
         reason = "the daemon does not come back when the machine restarts"
-        return warn(f"{UNITS[0]} is not installed", reason, f"install {UNITS[0]}, if it is to")
+        return warn(f"{UNITS[0]} is not installed", reason, "if it is to: miner service install")
     return together([judge(unit) for unit in units])
 
 
