@@ -52,6 +52,7 @@ ONLY_IN: dict[str, set[str]] = {
         "metrics/instruments.py",
         "metrics/jobs.py",
         "metrics/part.py",
+        "metrics/plan.py",
         "metrics/rollback.py",
         "metrics/servers.py",
         "metrics/service.py",
@@ -68,6 +69,8 @@ WITHOUT_TORCH = [
     "miner.geometry.gaussians",
     "miner.encoder",
     "miner.encoder.convert",
+    "miner.gpu.planner",
+    "miner.gpu.measured",
     "miner.gpu.weights",
     "miner.gpu.fetch",
     "miner.pipeline.prompts",
@@ -90,6 +93,7 @@ WITHOUT_TORCH = [
     "miner.commands.doctor",
     "miner.doctor.examine",
     "miner.commands.outputs",
+    "miner.commands.plan",
     "miner.cli",
 ]
 """Also without diffusers, transformers, rembg and onnxruntime."""
