@@ -52,11 +52,21 @@ class Alignment:
         vision = model.config.vision_config
         self._size: int = vision.image_size
         self._length: int = model.config.text_config.max_position_embeddings
-        self._device, self._dtype = model.device, model.dtype
+        self._dtype = model.dtype
         self._mean, self._std = (
-            torch.tensor(values, device=self._device).view(1, 3, 1, 1) * settings.pixel_factor
+            torch.tensor(values, device=model.device).view(1, 3, 1, 1) * settings.pixel_factor
             for values in normal
         )
+
+    def to(self, device: torch.device) -> None:
+        """Moves the model and what it normalises with."""
+        self._model.to(device)
+        self._mean, self._std = self._mean.to(device), self._std.to(device)
+
+    @property
+    def _device(self) -> torch.device:
+        place: torch.device = self._model.device
+        return place
 
     @classmethod
     def load(cls, folder: Path, settings: SelfCheckSettings, device: Device) -> Alignment:

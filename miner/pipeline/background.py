@@ -33,6 +33,8 @@ MAX_COVER = 0.985
 MIN_TRANSPARENT = 0.005
 """Share of clear pixels from which on a picture's own alpha is taken for a cut-out."""
 
+CPU, GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
+
 Mask = NDArray[np.float32]
 
 
@@ -43,8 +45,11 @@ class BackgroundRemover:
         provider: the onnxruntime provider that runs it, as the session reports it.
     """
 
-    def __init__(self, session: Any, settings: BackgroundSettings) -> None:
+    def __init__(
+        self, session: Any, settings: BackgroundSettings, file: Path | None = None
+    ) -> None:
         self.settings = settings
+        self._file = file
         self._session = session
         # Serves rembg in place of onnxruntime's session: see _Recorder.
         self._recorder = _Recorder(session.inner_session)
@@ -52,8 +57,15 @@ class BackgroundRemover:
         self.provider: str = self._recorder.get_providers()[0]
 
     @classmethod
-    def load(cls, file: Path, settings: BackgroundSettings, device: Device) -> BackgroundRemover:
+    def load(
+        cls, file: Path, settings: BackgroundSettings, device: Device | None
+    ) -> BackgroundRemover:
         """The network in ``file``, on the GPU where onnxruntime can use it.
+
+        Args:
+            file: in ONNX.
+            settings: which network it is.
+            device: where it works; None is the CPU.
 
         Raises:
             ConfigError: rembg has no local model of the preset's name.
@@ -61,9 +73,9 @@ class BackgroundRemover:
         kinds = {kind.name(): kind for kind in sessions_class if kind.is_local()}
         if settings.model not in kinds:
             raise ConfigError(f"background.model: rembg has no local model {settings.model!r}")
-        providers = ["CPUExecutionProvider"]
-        if device.is_cuda and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers.insert(0, "CUDAExecutionProvider")
+        providers = [CPU]
+        if device and device.is_cuda and GPU in onnxruntime.get_available_providers():
+            providers.insert(0, GPU)
         # The one method by which a session finds its file. Overridden, no environment variable and
         # no folder of rembg's matters, and nothing can be downloaded.
         local = type(
@@ -73,19 +85,28 @@ class BackgroundRemover:
         )
         options = onnxruntime.SessionOptions()
         session = local(settings.model, options, providers=providers, model_path=str(file))
-        return cls(session, settings)
+        return cls(session, settings, file)
 
-    def cut_out(self, picture: Image.Image) -> Image.Image:
+    def park(self) -> None:
+        """Nothing: a session cannot be moved. One that is not to stay is dropped and made anew."""
+
+    def wake(self) -> None:
+        """Nothing, likewise."""
+
+    def cut_out(self, picture: Image.Image, on_cpu: bool = False) -> Image.Image:
         """The picture as RGBA, its alpha the object's coverage.
 
         A picture that is transparent somewhere says itself what the object is; its alpha is kept.
 
         Args:
             picture: RGB or RGBA.
+            on_cpu: where the GPU has too little memory, for this once.
 
         Raises:
             BadOutput: no object, or nothing but object.
         """
+        if on_cpu and self._file is not None and self.provider != CPU:
+            return BackgroundRemover.load(self._file, self.settings, None).cut_out(picture)
         own = _own_alpha(picture)
         mask = self._clean(self._mask(picture.convert("RGB"))) if own is None else own
         if not (mask > SURE).any():

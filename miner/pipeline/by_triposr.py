@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -71,11 +72,15 @@ class ByTripoSR:
         """
         assert subject.framed is not None, "it takes a picture"
         keys = self._keys(call)
-        chunk = SMALL_CHUNK if "smaller_chunk" in call.steps else None
+        encode = partial(self.reconstructor.encode, subject.framed)
         with call.stage(STAGE):
-            codes = self.reconstructor.encode(subject.framed)
+            codes = call.with_less(STAGE, encode, encode)  # in one piece; with an empty cache then
+        place = partial(self.reconstructor.to_gaussians, codes, keys, subject.seed)
+        chunk = SMALL_CHUNK if "smaller_chunk" in call.steps else None
         with call.stage(SURFACE_STAGE):
-            gaussians, surface = self.reconstructor.to_gaussians(codes, keys, subject.seed, chunk)
+            gaussians, surface = call.with_less(
+                SURFACE_STAGE, partial(place, chunk), partial(place, SMALL_CHUNK)
+            )
         return Lifted(gaussians, surface, codes)
 
     def park(self) -> None:

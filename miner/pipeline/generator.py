@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from miner.geometry.gaussians import Gaussians
 from miner.gpu.device import Device
 from miner.gpu.weights import WeightStore
 from miner.pipeline.cancel import CancelFlag
+from miner.pipeline.shortage import Shortages, with_less
 from miner.pipeline.stage import Timings, stage
 from miner.settings import Preset
 from miner.triposr.surface import SurfaceReport
@@ -35,6 +36,8 @@ OURS = {
     TRIPOSR: "miner.pipeline.by_triposr:ByTripoSR",
     DREAMGAUSSIAN: "miner.pipeline.by_dreamgaussian:ByDreamGaussian",
 }
+
+Result = TypeVar("Result")
 
 Needs = Literal["picture", "prompt"]
 """What a generator makes its Gaussians of."""
@@ -70,6 +73,7 @@ class Call:
         count: Gaussians to place; the preset's choice when not given.
         steps: smaller steps in force; a generator ignores those it does not know.
         left_seconds: of the time for the job; infinite without a limit.
+        shortages: told where memory ran out.
     """
 
     device: Device
@@ -79,6 +83,7 @@ class Call:
     count: int | None = None
     steps: Sequence[str] = ()
     left_seconds: Callable[[], float] = field(default=lambda: math.inf)
+    shortages: Shortages = field(default_factory=Shortages)
 
     def report(self, name: str, done: int, total: int) -> None:
         """Tells of the steps of one stage."""
@@ -92,6 +97,12 @@ class Call:
         with stage(name, self.device, self.timings, self.cancel):
             yield
         self.report(name, 1, 1)
+
+    def with_less(
+        self, name: str, usual: Callable[[], Result], smaller: Callable[[], Result]
+    ) -> Result:
+        """What ``usual`` gives or, where memory runs out, what ``smaller`` gives; in a stage."""
+        return with_less(name, self.device, self.shortages, usual, smaller)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from miner.errors import ConfigError
 from miner.gpu.device import Device
+from miner.gpu.plan import MemoryPlan
 from miner.gpu.weights import WeightStore
 from miner.pipeline.by_triposr import ByTripoSR
 from miner.pipeline.generator import TRIPOSR, Generator, GeneratorKind, Needs, find_generator
 from miner.pipeline.reconstruct import Reconstructor
 from miner.pipeline.residence import Residence
 from miner.settings import Preset, RollbackSettings
+from miner.settings.memory import Residency
 
 Loading = Callable[[str, str], AbstractContextManager[Path]]
 """Reads a reference (the second) as a timed stage (the first), and gives its path."""
@@ -49,8 +51,9 @@ class Generators:
         device: Device,
         loading: Loading,
         settings: RollbackSettings,
+        plan: MemoryPlan | None = None,
     ) -> Generators:
-        """The first resident, the others as the settings say.
+        """Each where the plan has it wait; without one the first resident, others as set.
 
         Raises:
             WeightsError, DeviceError, OutOfMemory: as ``Pipeline.load``.
@@ -58,8 +61,11 @@ class Generators:
         residences: dict[str, Residence[Generator]] = {}
         for name, kind in kinds.items():
             load = partial(kind.load, preset, store, device, partial(loading, name))
-            residency = "resident" if not residences else settings.residency
-            residences[name] = Residence(load, residency, settings.keep_seconds, device)
+            residency: Residency = settings.residency if residences else "resident"
+            if plan is not None and plan.uses(name):
+                residency = plan.of(name).residency
+            keep_seconds = settings.keep_seconds if residences else 0.0
+            residences[name] = Residence(load, residency, keep_seconds, device, name=name)
         return cls(residences, {name: kind.needs(preset) for name, kind in kinds.items()})
 
     @property

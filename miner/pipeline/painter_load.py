@@ -15,9 +15,10 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from miner.errors import ConfigError
+from miner.gpu.capability import Settled
 from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan, StagePlan
-from miner.gpu.precision_modes import Settled, settle
+from miner.gpu.precision_modes import settled_here
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, FAMILIES, VAE, Family
 from miner.pipeline.painter_networks import Networks, read_network
 from miner.pipeline.residence import LOADED_LATE, Residence
@@ -68,7 +69,7 @@ def load_parts(
         ConfigError: diffusers has no pipeline class of the preset's name.
     """
     wanted = {part: _wanted(part, settings, device, plan) for part in PARTS}
-    settled = {part: settle(one.precision, device) for part, one in wanted.items()}
+    settled = {part: settled_here(one.precision, device) for part, one in wanted.items()}
     for part, found in settled.items():
         for reason in found.reasons:
             log.warning("%s in %s instead: %s", part, found.precision, reason)

@@ -72,9 +72,9 @@ def synthetic_flux(
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
             vae=diffusers.AutoencoderKL(**sizes["vae"]),
             text_encoder=CLIPTextModel(CLIPTextConfig(**sizes["clip"])),
-            tokenizer=_letter_clip_tokenizer(),
+            tokenizer=letter_clip_tokenizer(),
             text_encoder_2=T5EncoderModel(T5Config(**sizes["t5"])),
-            tokenizer_2=_letter_t5_tokenizer(settings.max_sequence_length),
+            tokenizer_2=letter_t5_tokenizer(settings.max_sequence_length),
             transformer=diffusers.FluxTransformer2DModel(**sizes["transformer"]),
         )
     return pipeline.to(device.torch_device)
@@ -91,7 +91,7 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _letter_clip_tokenizer() -> CLIPTokenizer:
+def letter_clip_tokenizer() -> CLIPTokenizer:
     """One token a letter: enough where the weights are random, and nothing to download."""
     tokens = ["<|startoftext|>", "<|endoftext|>"]
     tokens += [c + end for c in string.printable.strip() for end in ("", "</w>")]
@@ -99,7 +99,7 @@ def _letter_clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
 
 
-def _letter_t5_tokenizer(length: int) -> T5Tokenizer:
+def letter_t5_tokenizer(length: int) -> T5Tokenizer:
     """As the other one, for the other encoder."""
     pieces = ["<pad>", "</s>", "<unk>", "\N{LOWER ONE EIGHTH BLOCK}", *string.printable.strip()]
     return T5Tokenizer(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +25,7 @@ from PIL import Image
 from miner.errors import DeadlineExceeded, StageError
 from miner.gpu.allocator import keep_freed_memory
 from miner.gpu.device import choose_device
+from miner.gpu.plan import MemoryPlan
 from miner.gpu.weights import WeightStore
 from miner.job import Plan
 from miner.pipeline import background, selfcheck, text_to_image
@@ -32,6 +34,8 @@ from miner.pipeline.background import BackgroundRemover
 from miner.pipeline.breaker import SELF_CHECK
 from miner.pipeline.generator import ProgressCallback
 from miner.pipeline.generators import Generators, kinds_for
+from miner.pipeline.painter_load import settled_plan
+from miner.pipeline.planned import Homes, as_planned
 from miner.pipeline.prompts import clean_prompt
 from miner.pipeline.result import GenerationResult, Painting
 from miner.pipeline.selfcheck import SelfCheck
@@ -52,9 +56,11 @@ class Pipeline(Stages):
 
     Attributes:
         load_timings: seconds that loading each stage took; empty where others loaded them.
+        plan: how they were loaded, where a plan said how.
     """
 
     load_timings: Mapping[str, float] = MappingProxyType({})
+    plan: MemoryPlan | None = None
 
     @classmethod
     def load(
@@ -64,6 +70,7 @@ class Pipeline(Stages):
         device: str = "auto",
         text_to_image_too: bool = True,
         rollback: RollbackSettings | None = None,
+        plan: MemoryPlan | None = None,
     ) -> Pipeline:
         """All stages of a preset, from files on this machine.
 
@@ -73,6 +80,8 @@ class Pipeline(Stages):
             device: ``auto``, ``cpu`` or ``cuda``.
             text_to_image_too: False leaves the first and largest stage out, for pictures only.
             rollback: which generators; TripoSR alone when not given.
+            plan: precision and residency of each component; without one all are resident, in the
+                preset's number types.
 
         Raises:
             WeightsError: a file is missing, damaged or not what it should be.
@@ -81,6 +90,7 @@ class Pipeline(Stages):
         """
         place = choose_device(device)
         keep_freed_memory()
+        preset = as_planned(preset, plan)
         store = WeightStore(weights_dir, preset.name)
         cutting, painting, checking = preset.background, preset.text_to_image, preset.self_check
         kinds = kinds_for(preset, rollback)
@@ -96,20 +106,24 @@ class Pipeline(Stages):
             with stage(name, place, timings, CancelFlag()), store.reading(reference):
                 yield found[reference]
 
-        with loading(background.STAGE, cutting.weights) as path:
-            remover = BackgroundRemover.load(path, cutting, place)
-        settings = rollback or RollbackSettings()
-        generators = Generators.load(kinds, preset, store, place, loading, settings)
+        homes = Homes(place, plan)
         painter = None
         if text_to_image_too:
             with loading(text_to_image.STAGE, painting.weights) as path:
-                painter = TextToImage.load(path, painting, place)
+                painter = TextToImage.load(path, painting, place, plan)
+        with loading(background.STAGE, cutting.weights) as path:
+            load = partial(BackgroundRemover.load, path, cutting, place)
+            remover = homes.of("matting", load)
+        settings = rollback or RollbackSettings()
+        generators = Generators.load(kinds, preset, store, place, loading, settings, plan)
         checker = None
         if checking.mode != "off":
             with loading(selfcheck.STAGE, checking.weights) as path:
-                checker = SelfCheck.load(path, checking, place)
+                checker = homes.of("self_check", partial(SelfCheck.load, path, checking, place))
         pipeline = cls(preset, place, painter, remover, generators, checker)
         pipeline.load_timings = timings
+        if plan is not None:
+            pipeline.plan = settled_plan(plan, painter.settled) if painter else plan
         return pipeline
 
     def warm_up(self) -> GenerationResult:

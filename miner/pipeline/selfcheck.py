@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -60,19 +61,36 @@ class SelfCheck:
         """
         return cls(Alignment.load(folder, settings, device), settings, device)
 
-    def judge(self, gaussians: Gaussians, asked: str | Image.Image) -> Verdict:
+    def park(self) -> None:
+        """To the host's memory."""
+        self._model.to(torch.device("cpu"))
+
+    def wake(self) -> None:
+        """To the device."""
+        self._model.to(self._device.torch_device)
+
+    def judge(self, gaussians: Gaussians, asked: str | Image.Image, small: bool = False) -> Verdict:
         """Hold a splat against the prompt or the picture it was made for.
 
         Args:
             gaussians: past the quality gate.
             asked: the caller's words without any template, or the caller's picture.
+            small: with less memory: one view at a time.
         """
-        return self.compare(self.look(gaussians), asked)
+        return self.compare(self.look(gaussians, small), asked)
 
-    def look(self, gaussians: Gaussians) -> Tensor:
-        """What the model sees of a splat: a unit vector for each view, [V,D]."""
-        few = thinned(gaussians, self.settings.max_gaussians)
-        return self._model.of_views(look_at(few, self._cameras, self._device.torch_device))
+    def look(self, gaussians: Gaussians, small: bool = False) -> Tensor:
+        """What the model sees of a splat: a unit vector for each view, [V,D].
+
+        Args:
+            gaussians: past the quality gate.
+            small: one view at a time.
+        """
+        few, place = thinned(gaussians, self.settings.max_gaussians), self._device.torch_device
+        if not small:
+            return self._model.of_views(look_at(few, self._cameras, place))
+        seen = [self._model.of_views(look_at(few, [one], place)) for one in self._cameras]
+        return torch.cat(seen)
 
     def compare(self, seen: Tensor, asked: str | Image.Image) -> Verdict:
         """What ``look`` saw, held against one of several things that could have been asked."""

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +30,15 @@ from miner.pipeline.generator import TRIPOSR, Call, Lifted, ProgressCallback, Su
 from miner.pipeline.generators import Generators
 from miner.pipeline.prompts import clean_prompt
 from miner.pipeline.reconstruct import Reconstructor
+from miner.pipeline.residence import Model, Residence
 from miner.pipeline.result import GenerationResult, Painting
 from miner.pipeline.selfcheck import SelfCheck, Verdict
+from miner.pipeline.shortage import Shortages, with_less
 from miner.pipeline.stage import CancelFlag, Timings, stage, translated
 from miner.pipeline.text_to_image import TextToImage
 from miner.settings import FEW_STEP_PIPELINE, Preset
+
+Result = TypeVar("Result")
 
 FEW_STEPS = 4
 """At most, of the distilled FLUX."""
@@ -64,25 +70,44 @@ class Work:
 
 
 class Stages:
-    """Loaded stages; one instance serves one caller at a time."""
+    """Loaded stages; one instance serves one caller at a time.
+
+    Attributes:
+        shortages: where memory ran out, until somebody asks.
+    """
 
     def __init__(
         self,
         preset: Preset,
         device: Device,
         painter: TextToImage | None,
-        remover: BackgroundRemover,
+        remover: BackgroundRemover | Residence[BackgroundRemover],
         generators: Generators | Reconstructor,
-        checker: SelfCheck | None = None,
+        checker: SelfCheck | Residence[SelfCheck] | None = None,
     ) -> None:
         self.preset = preset
         self.device = device
         self.painter = painter
-        self.remover = remover
+        self.shortages = Shortages()
+        self._remover = _at_home(remover, device)
         if isinstance(generators, Reconstructor):
             generators = Generators.of(generators, preset, device)
         self.generators = generators
-        self.checker = checker
+        self._checker = None if checker is None else _at_home(checker, device)
+
+    @property
+    def remover(self) -> BackgroundRemover:
+        """The matting network, loaded."""
+        return self._remover.bring()
+
+    @property
+    def checker(self) -> SelfCheck | None:
+        """The self-check, loaded, where the preset has one."""
+        return None if self._checker is None else self._checker.bring()
+
+    @checker.setter
+    def checker(self, checker: SelfCheck | None) -> None:
+        self._checker = None if checker is None else _at_home(checker, self.device)
 
     @property
     def reconstructor(self) -> Reconstructor:
@@ -98,8 +123,17 @@ class Stages:
         cancel: CancelFlag | None = None,
         on_progress: ProgressCallback | None = None,
         steps: int | None = None,
+        size: tuple[int, int] | None = None,
     ) -> list[Painting]:
-        """The first stage alone, for several prompts at once; in the preset's number of steps.
+        """The first stage alone, for several prompts at once.
+
+        Args:
+            prompts: as callers give them.
+            seeds: one for each.
+            cancel: looked at between denoising steps.
+            on_progress: told of steps.
+            steps: of denoising; the preset's number when not given.
+            size: width and height in pixels; the preset's square when not given.
 
         Raises:
             BadPrompt: one of the prompts is not one; nothing is painted.
@@ -111,8 +145,9 @@ class Stages:
         report = _reporter(on_progress, text_to_image.STAGE)
         timings: Timings = {}
         cancel = cancel or CancelFlag()
+        paint = partial(self.painter.paint, cleaned, seeds, cancel, report, steps, size)
         with self._memory_freed(), stage(text_to_image.STAGE, self.device, timings, cancel):
-            pictures = self.painter.paint(cleaned, seeds, cancel, report, steps)
+            pictures = self._with_less(text_to_image.STAGE, paint, partial(paint, small=True))
         seconds = timings[text_to_image.STAGE] / max(1, len(pictures))
         return [
             Painting(prompt, seed, picture, seconds)
@@ -133,11 +168,14 @@ class Stages:
                 job.count,
                 steps,
                 job.left_seconds,
+                self.shortages,
             )
-            with translated(name):
-                generator = self.generators.bring(name)
-            lifted = generator.generate(subject, call)
-            self.generators.used(name)
+            try:
+                with translated(name):
+                    generator = self.generators.bring(name)
+                lifted = generator.generate(subject, call)
+            finally:
+                self.generators.used(name)
             with self._stage(quality.STAGE, job):
                 verdict = quality.check(lifted.gaussians)
         found = self._check(job, lifted.gaussians)
@@ -165,8 +203,9 @@ class Stages:
             self._paint(job, steps)
         if job.cutout is None:
             assert job.picture is not None
-            with self._stage(background.STAGE, job):
-                job.cutout = self.remover.cut_out(job.picture)
+            with self._stage(background.STAGE, job), self._remover.in_use() as remover:
+                cut = partial(remover.cut_out, job.picture)
+                job.cutout = self._with_less(background.STAGE, cut, partial(cut, on_cpu=True))
                 ratio = self.preset.background.foreground_ratio
                 job.framed = background.frame(job.cutout, ratio)
         return Subject(job.prompt, job.seed, job.cutout, job.framed, job.start)
@@ -196,13 +235,18 @@ class Stages:
 
     def _check(self, job: Work, gaussians: Gaussians) -> Verdict | None:
         """What the self-check says; a check that fails costs the verdict, not the splat."""
-        if self.checker is None:
+        if self._checker is None:
             return None
         asked = job.picture if job.prompt is None else job.prompt
         assert asked is not None
         try:
-            with self._memory_freed(), self._stage(selfcheck.STAGE, job):
-                return self.checker.judge(gaussians, asked)
+            with (
+                self._memory_freed(),
+                self._stage(selfcheck.STAGE, job),
+                self._checker.in_use() as checker,
+            ):
+                judge = partial(checker.judge, gaussians, asked)
+                return self._with_less(selfcheck.STAGE, judge, partial(judge, small=True))
         except StageError as error:
             log.warning("the self-check did not work: %s", error)
             return None
@@ -214,6 +258,11 @@ class Stages:
         with self._stage("fidelity", job):
             model = self.reconstructor.model
             return compare(model, lifted.codes, lifted.gaussians, lifted.surface)
+
+    def _with_less(
+        self, name: str, usual: Callable[[], Result], smaller: Callable[[], Result]
+    ) -> Result:
+        return with_less(name, self.device, self.shortages, usual, smaller)
 
     @contextmanager
     def _stage(self, name: str, job: Work) -> Iterator[None]:
@@ -233,6 +282,13 @@ class Stages:
                 traceback.clear_frames(error.__cause__.__traceback__)
             self.device.release()
             raise
+
+
+def _at_home(model: Model | Residence[Model], device: Device) -> Residence[Model]:
+    """A model that was loaded by others is always here."""
+    if isinstance(model, Residence):
+        return model
+    return Residence(lambda: model, "resident", 0.0, device)
 
 
 def _reporter(on_progress: ProgressCallback | None, name: str) -> Callable[[int, int], None]:

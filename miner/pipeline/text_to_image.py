@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from miner.errors import BadOutput
+from miner.gpu.capability import Settled
 from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan
-from miner.gpu.precision_modes import Settled
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, FAMILIES, VAE, Pixels, Whole
 from miner.pipeline.painter_load import Loaded, all_resident, load_parts, pipeline_class
 from miner.pipeline.painter_prompts import PromptCache

@@ -98,7 +98,7 @@ def test_memory_running_out_is_told_apart(tiny_pipeline: Pipeline) -> None:
     """What a library raises for want of memory becomes OutOfMemory with the stage's name."""
 
     class Greedy:
-        def paint(self, *_: object) -> list[Image.Image]:
+        def paint(self, *_: object, **__: object) -> list[Image.Image]:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
 
     greedy = Pipeline(

@@ -10,13 +10,13 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from miner.geometry.gaussians import Gaussians, from_activated
-from miner.pipeline.text_to_image import _letter_clip_tokenizer
+from miner.pipeline.painter_synthetic import letter_clip_tokenizer
 
 
 def write_clip(folder: Path) -> Path:
     """It reads letter by letter and looks at 32 px."""
     torch.manual_seed(0)
-    tokenizer = _letter_clip_tokenizer()
+    tokenizer = letter_clip_tokenizer()
     sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
     texts = {
         **sizes,

@@ -8,7 +8,7 @@ import diffusers
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from miner.pipeline.painter_synthetic import _letter_clip_tokenizer
+from miner.pipeline.painter_synthetic import letter_clip_tokenizer
 from tests.pipeline.tiny import TINY
 
 
@@ -37,7 +37,7 @@ def write_sd(folder: Path) -> None:
     pipeline = diffusers.StableDiffusionPipeline(
         vae=vae,
         text_encoder=CLIPTextModel(CLIPTextConfig(**TINY["clip"])),
-        tokenizer=_letter_clip_tokenizer(),
+        tokenizer=letter_clip_tokenizer(),
         unet=unet,
         scheduler=diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1),
         safety_checker=None,

@@ -1,0 +1,72 @@
+"""What a memory plan means for the stages after painting, and for the preset's settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from miner.gpu.capability import installed_here
+from miner.gpu.catalogue import painter_settings
+from miner.gpu.device import Device, choose_device
+from miner.gpu.plan import MemoryPlan
+from miner.gpu.planner import make_plan
+from miner.pipeline.residence import Model, Residence
+from miner.settings import Preset, RollbackSettings
+from miner.settings.memory import Precision, Residency
+
+NUMBERS: dict[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+"""Of models that are not made smaller by a library, as a preset names them."""
+
+log = logging.getLogger(__name__)
+
+
+def plan_here(preset: Preset, device: str, rollback: RollbackSettings) -> MemoryPlan:
+    """The plan for this machine as it is now.
+
+    Args:
+        preset: with the operator's wishes in its section ``memory``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        rollback: where the rollback generator waits at the nearest.
+
+    Raises:
+        DeviceError: the device is not there.
+        ConfigError: the catalogue of models cannot be read.
+    """
+    card = choose_device(device).card()
+    return make_plan(card, preset, rollback=rollback.residency, installed=installed_here)
+
+
+def as_planned(preset: Preset, plan: MemoryPlan | None) -> Preset:
+    """The preset with the painter and the number types that the plan chose."""
+    if plan is None:
+        return preset
+    changed: dict[str, object] = {}
+    painter = painter_settings(preset.text_to_image, plan.painter)
+    if painter.weights != preset.text_to_image.weights:
+        log.warning("%s paints in place of %s", painter.weights, preset.text_to_image.weights)
+        changed["text_to_image"] = painter
+    for component, section in (("triposr", "reconstruct"), ("self_check", "self_check")):
+        if plan.uses(component):
+            dtype = NUMBERS.get(plan.of(component).precision, "bfloat16")
+            changed[section] = getattr(preset, section).model_copy(update={"dtype": dtype})
+    return preset.model_copy(update=changed)
+
+
+class Homes:
+    """Gives models a place to wait, as the plan says.
+
+    Args:
+        device: where they work.
+        plan: all are resident without one.
+    """
+
+    def __init__(self, device: Device, plan: MemoryPlan | None) -> None:
+        self._device = device
+        self._plan = plan
+
+    def of(self, component: str, load: Callable[[], Model]) -> Residence[Model]:
+        """A model that plays the part of ``component``; loaded now, unless it is loaded late."""
+        residency: Residency = "resident"
+        if self._plan is not None and self._plan.uses(component):
+            residency = self._plan.of(component).residency
+        return Residence(load, residency, 0.0, self._device, name=component)

@@ -1,0 +1,109 @@
+"""Running out of memory inside a stage: caught there, tried once more with less, and counted.
+
+What does not fit the second time is the stage's failure, and whoever decides about generators
+learns of it. Which "less" there is, each stage knows itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from miner.errors import OutOfMemory
+from miner.gpu.device import Device
+from miner.pipeline.stage import is_out_of_memory
+
+Result = TypeVar("Result")
+
+MOST = 256
+"""Shortages remembered until somebody asks; a job has a few at most."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """Memory ran out once.
+
+    Attributes:
+        stage: where.
+        recovered: it went with less.
+    """
+
+    stage: str
+    recovered: bool
+
+
+class Shortages:
+    """Those that nobody was told of yet; written by the device's thread, read by another."""
+
+    def __init__(self) -> None:
+        self._seen: deque[Shortage] = deque(maxlen=MOST)
+        self._lock = threading.Lock()
+
+    def add(self, stage: str, recovered: bool) -> None:
+        """One more."""
+        with self._lock:
+            self._seen.append(Shortage(stage, recovered))
+
+    def take(self) -> list[Shortage]:
+        """All since the last time."""
+        with self._lock:
+            seen = list(self._seen)
+            self._seen.clear()
+        return seen
+
+
+def with_less(
+    stage: str,
+    device: Device,
+    shortages: Shortages,
+    usual: Callable[[], Result],
+    smaller: Callable[[], Result],
+) -> Result:
+    """What ``usual`` gives or, where memory ran out under it, what ``smaller`` gives.
+
+    In between everything the first try held is let go and the device's cache handed back.
+
+    Args:
+        stage: for the count and the log.
+        device: whose memory it is.
+        shortages: told of it.
+        usual: the work.
+        smaller: the same with less memory: in pieces, or of fewer pixels.
+
+    Raises:
+        OutOfMemory: or what a library raises for it: it did not fit the second time either.
+    """
+    try:
+        return usual()
+    except Exception as error:
+        if not _is_shortage(error):
+            raise
+        log.warning("%s: out of memory, tried once more with less", stage)
+        _let_go(error)
+    device.release()  # outside the clause: the error and its frames are gone now
+    try:
+        result = smaller()
+    except Exception as error:
+        if _is_shortage(error):
+            shortages.add(stage, recovered=False)
+        raise
+    shortages.add(stage, recovered=True)
+    return result
+
+
+def _is_shortage(error: Exception) -> bool:
+    return isinstance(error, OutOfMemory) or is_out_of_memory(error)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Has the frames of an error and of its causes forget their variables."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
