@@ -12,11 +12,12 @@ from pathlib import PurePosixPath
 from miner.doctor.asking import in_thread
 from miner.doctor.case import Case
 from miner.doctor.finding import Finding, of_error, ok, together
+from miner.dreamgaussian.settings import load_fit_settings
 from miner.errors import ConfigError, WeightsError
 from miner.gpu.weights import SUMS_NAME, WeightStore, hash_file, read_sums
 from miner.settings import Settings
 
-TRIPOSR = "triposr"
+TRIPOSR, DREAMGAUSSIAN = "triposr", "dreamgaussian"
 
 
 async def look_at_weights(case: Case) -> Finding:
@@ -26,12 +27,22 @@ async def look_at_weights(case: Case) -> Finding:
 
 
 def references(settings: Settings) -> Iterator[str]:
-    """What the preset's stages want, in their order. Other generators check theirs on loading."""
+    """What the preset's stages want, in their order.
+
+    Generators that were installed beside ours check their own weights when they load.
+
+    Raises:
+        ConfigError: the preset's configuration of DreamGaussian cannot be read.
+    """
     preset, rollback = settings.preset, settings.daemon.rollback
     yield preset.text_to_image.weights
     yield preset.background.weights
     if TRIPOSR in (rollback.primary, rollback.generator):
         yield preset.reconstruct.weights
+    if preset.dreamgaussian.config and DREAMGAUSSIAN in (rollback.primary, rollback.generator):
+        guidance = load_fit_settings(preset.dreamgaussian.config).guidance
+        wanted = (guidance.weights, guidance.vae_weights) if guidance.weight else ()
+        yield from filter(None, wanted)
     if preset.self_check.mode != "off":
         yield preset.self_check.weights
 

@@ -15,7 +15,7 @@ import pytest
 from miner.doctor.disk import check_disk
 from miner.doctor.finding import Finding
 from miner.doctor.packages import faults_of, look_at_packages
-from miner.doctor.weights import is_embedded, look_at_weights
+from miner.doctor.weights import is_embedded, look_at_weights, references
 from miner.errors import ConfigError, WeightsError
 from miner.gpu.weights import hash_file, load_manifest, write_sums
 from miner.settings import PACKAGE_DIR
@@ -101,6 +101,16 @@ async def test_the_embedded_weights_are_whole(tmp_path: Path) -> None:
 
         assert (found.status, found.line.count(";")) == ("ok", 2)
     assert is_embedded(one.settings)
+
+
+def test_the_rollback_generators_weights_are_wanted_where_it_takes_part(tmp_path: Path) -> None:
+    """A preset that names a configuration wants its guidance as well, unless it is set aside."""
+    configured = {"dreamgaussian": {"config": "mini"}}
+    wanted = set(references(case(tmp_path, **configured).settings))
+    without = set(references(case(tmp_path, **configured, rollback={"generator": ""}).settings))
+
+    assert without == set(references(case(tmp_path).settings))
+    assert wanted - without == {"mini/zero123", "mini/flux/vae"}
 
 
 async def test_missing_weights_stop_the_start_with_the_command_that_mends(tmp_path: Path) -> None:
