@@ -96,12 +96,16 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
     path = path or config_dir() / "components.toml"
     models = {}
     for name, values in read_toml(path).items():
-        plain = {key: value for key, value in values.items() if key not in COMPONENTS}
-        parts = {key: value for key, value in values.items() if key in COMPONENTS}
         try:
+            parts = {key: values[key] for key in COMPONENTS if key in values}
+            plain = {key: value for key, value in values.items() if key not in parts}
             models[name] = Model(parts=parts, **plain)
-        except (ValidationError, TypeError) as error:
-            raise ConfigError(f"{path}: [{name}]: {str(error).splitlines()[0]}") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ConfigError(f"{path}: [{name}]: {key}: {first['msg']}") from error
+        except (TypeError, AttributeError) as error:
+            raise ConfigError(f"{path}: {name}: is no table") from error
     return models
 
 

@@ -38,3 +38,12 @@ def test_auto_takes_cuda_where_it_is() -> None:
 
     assert device.is_cuda
     assert device.dtype("auto") == torch.bfloat16
+
+
+def test_the_card_of_a_cpu_is_the_machines_memory() -> None:
+    """Without a GPU the plan has the host's memory, and no compute capability."""
+    card = choose_device("cpu").card()
+
+    assert card.capability is None
+    assert not card.is_cuda
+    assert 0 < card.free_bytes <= card.total_bytes

@@ -1,0 +1,300 @@
+"""The planner: what each card gets, and rules that hold for all cards."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miner.gpu.capability import assume_installed
+from miner.gpu.catalogue import load_catalogue
+from miner.gpu.plan import Card, Component, MemoryPlan, Precision, Residency
+from miner.gpu.planner import Planner, make_plan
+from miner.gpu.usual_cards import USUAL_CARDS
+from miner.settings import MemorySettings, Preset, load_settings, preset_names
+
+GIB = 1024**3
+CATALOGUE = load_catalogue()
+FLUX = load_settings("flux-schnell", environ={}).preset
+PAINTING: tuple[Component, ...] = ("text_encoders", "transformer")
+
+Capability = tuple[int, int] | None
+
+
+def card(vram: float, capability: Capability = (8, 9), host: float = 64) -> Card:
+    """A card of so many GiB, all free."""
+    size = int(vram * GIB)
+    return Card("a card", size, size, capability, int(host * GIB))
+
+
+def plan(
+    on: Card, preset: Preset = FLUX, memory: MemorySettings | None = None, **more: Residency
+) -> MemoryPlan:
+    """The plan with every library there."""
+    return make_plan(on, preset, memory, catalogue=CATALOGUE, **more)
+
+
+def places(made: MemoryPlan) -> dict[str, str]:
+    """Precision and residency by component."""
+    return {stage.component: f"{stage.precision} {stage.residency}" for stage in made.stages}
+
+
+@pytest.mark.parametrize(
+    ("vram", "capability", "host", "text", "transformer", "triposr"),
+    [
+        (141, (9, 0), 512, "bf16 resident", "bf16 resident", "fp32 resident"),
+        (80, (8, 0), 128, "bf16 resident", "bf16 resident", "fp32 resident"),
+        (48, (8, 9), 128, "bf16 resident", "bf16 resident", "fp32 resident"),
+        (32, (12, 0), 64, "bf16 resident", "fp8 resident", "fp32 resident"),
+        (24, (8, 9), 64, "fp8 resident", "fp8 resident", "fp32 resident"),
+        (24, (8, 6), 64, "int8 resident", "int8 resident", "fp32 resident"),
+        (16, (8, 9), 32, "nf4 resident", "nf4 resident", "fp32 resident"),
+        (12, (8, 9), 32, "nf4 host", "nf4 resident", "fp32 host"),
+        (8, (8, 9), 64, "bf16 streamed", "bf16 streamed", "fp32 host"),
+        (8, (8, 9), 24, "fp8 host", "fp8 streamed", "fp32 host"),
+        (12, (8, 9), 3, "nf4 segmented", "nf4 resident", "fp32 segmented"),
+    ],
+)
+def test_the_full_size_models_on_cards_of_each_size(
+    vram: float, capability: Capability, host: float, text: str, transformer: str, triposr: str
+) -> None:
+    """Resident before quantised before waiting on the host before streamed before segmented."""
+    made = plan(card(vram, capability, host))
+    found = places(made)
+
+    assert (found["text_encoders"], found["transformer"], found["triposr"]) == (
+        text,
+        transformer,
+        triposr,
+    )
+    assert made.painter == "flux-schnell"
+    assert made.peak_bytes <= made.limit_bytes
+    assert made.warnings == ()
+
+
+def test_a_small_card_in_a_small_machine_gets_a_smaller_painter() -> None:
+    """Where FLUX fits in no way Stable Diffusion 1.5 paints, and a warning says why."""
+    made = plan(card(4, (7, 5), 16))
+
+    assert made.painter == "stable-diffusion-1.5"
+    assert made.of("transformer").model == "Stable Diffusion 1.5"
+    assert made.peak_bytes <= made.limit_bytes
+    assert "flux-schnell fits in no way" in made.warnings[0]
+
+
+def test_no_smaller_painter_where_that_is_not_allowed() -> None:
+    """Then the plan is over its limit, and says so."""
+    made = plan(card(4, (7, 5), 16), memory=MemorySettings(allow_smaller_painter=False))
+
+    assert made.painter == "flux-schnell"
+    assert made.peak_bytes > made.limit_bytes or made.warnings
+    assert any("nothing fits" in text for text in made.warnings)
+
+
+def test_the_embedded_preset_is_resident_in_single_precision() -> None:
+    """The miniature gains nothing from fewer bits, on any device."""
+    mini = load_settings("mini", environ={}).preset
+    for on in (card(1, None, 1), card(2, (7, 5)), card(141, (9, 0))):
+        assert set(places(plan(on, mini)).values()) == {"fp32 resident"}
+
+
+@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("on", USUAL_CARDS, ids=lambda on: on.name)
+def test_every_shipped_preset_fits_every_usual_card(preset: str, on: Card) -> None:
+    """No preset and no usual card lead to a plan over its limit, and all weights are known."""
+    made = plan(on, load_settings(preset, environ={}).preset)
+
+    assert made.peak_bytes <= made.limit_bytes
+    assert not any("nothing is known" in text for text in made.warnings)
+
+
+def test_a_card_before_ampere_computes_in_fp16_and_its_t5_in_fp32() -> None:
+    """bf16 is not there, and T5 overflows in fp16; both are said."""
+    made = plan(card(48, (7, 5), 128))
+
+    assert places(made)["transformer"] == "fp16 resident"
+    assert places(made)["text_encoders"] == "fp32 resident"
+    assert "bf16: needs compute capability 8.0, this card has 7.5" in made.of("transformer").reason
+    assert "fp16: this component cannot have it" in made.of("text_encoders").reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "capability", "got", "why"),
+    [
+        ("bf16", (7, 5), "fp16", "bf16: needs compute capability 8.0"),
+        ("fp8", (8, 6), "int8", "fp8: needs compute capability 8.9"),
+        ("nf4", None, "int8", "nf4: bitsandbytes computes on CUDA only"),
+        ("fp16", None, "bf16", "fp16: a CPU has no arithmetic"),
+    ],
+)
+def test_what_a_card_cannot_do_falls_back_with_a_reason(
+    wanted: Precision, capability: Capability, got: str, why: str
+) -> None:
+    """A precision that cannot be had becomes the nearest one, in the plan and in a warning."""
+    memory = MemorySettings(precision_of={"transformer": wanted})
+    made = plan(card(100, capability, 100), memory=memory)
+
+    assert made.of("transformer").precision == got
+    assert why in made.of("transformer").reason
+    assert any(why in text for text in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("missing", "capability", "expected"),
+    [("torchao", (8, 6), "nf4"), ("bitsandbytes", (8, 9), "fp8"), ("accelerate", (8, 6), "int8")],
+)
+def test_a_library_that_is_not_there_is_not_planned_with(
+    missing: str, capability: Capability, expected: str
+) -> None:
+    """Without its library a quantisation is no choice, and another one is."""
+    made = make_plan(card(24, capability), FLUX, installed=lambda name: name != missing)
+
+    assert made.of("transformer").precision == expected
+
+
+def test_a_wish_for_all_holds_for_what_can_have_it() -> None:
+    """nf4 for all is nf4 for the large networks; the others keep their own precision, silently."""
+    made = plan(card(48), memory=MemorySettings(precision="nf4"))
+
+    assert places(made)["transformer"] == places(made)["text_encoders"] == "nf4 resident"
+    assert made.of("vae").precision == "bf16"
+    assert made.of("transformer").reason.startswith("as set")
+    assert made.warnings == ()
+
+
+def test_a_dtype_of_the_preset_is_the_components_own_precision() -> None:
+    """A preset that names float16 is planned in it where it fits."""
+    preset = load_settings("flux-schnell", {"reconstruct": {"dtype": "bfloat16"}}, {}).preset
+
+    assert places(plan(card(48), preset))["triposr"] == "bf16 resident"
+
+
+def test_a_wish_that_does_not_fit_is_refused_with_a_reason() -> None:
+    """All resident in fp32 on 12 GiB cannot be; the plan is made without the wish and says so."""
+    memory = MemorySettings(precision="fp32", residency_of=dict.fromkeys(PAINTING, "resident"))
+    made = plan(card(12), memory=memory)
+
+    assert made.peak_bytes <= made.limit_bytes
+    assert made.painter == "flux-schnell"
+    assert "asked for does not fit" in made.warnings[0]
+
+
+def test_host_and_device_are_one_memory_on_a_cpu() -> None:
+    """Waiting on the host is being resident there, and a warning says so."""
+    memory = MemorySettings(residency_of={"transformer": "host"})
+    made = plan(card(128, None, 128), memory=memory)
+
+    assert made.of("transformer").residency == "resident"
+    assert any("same memory on a CPU" in text for text in made.warnings)
+
+
+def test_the_rollback_generator_waits_where_its_settings_say() -> None:
+    """At the nearest; where room is short it is farther away."""
+    preset = load_settings("flux-schnell", {"dreamgaussian": {"config": "fast"}}, {}).preset
+
+    assert plan(card(80), preset).of("dreamgaussian").residency == "resident"
+    assert plan(card(80), preset, rollback="disk").of("dreamgaussian").residency == "disk"
+    assert plan(card(16), preset).of("dreamgaussian").residency == "host"
+
+
+def test_unknown_weights_count_as_nothing_and_are_named() -> None:
+    """A model of the operator's own is planned as if it were small, with a warning."""
+    preset = load_settings("flux-schnell", {"text_to_image": {"weights": "/my/own"}}, {}).preset
+    made = plan(card(24), preset)
+
+    assert made.of("transformer").weight_bytes == 0
+    assert any("/my/own: nothing is known" in text for text in made.warnings)
+
+
+def test_a_limit_is_kept_below_what_the_card_has() -> None:
+    """limit_bytes plays a smaller card."""
+    made = plan(card(141, (9, 0)), memory=MemorySettings(limit_bytes=12 * GIB))
+
+    assert made.limit_bytes == 12 * GIB
+    assert made.peak_bytes <= 12 * GIB
+
+
+def test_a_plan_survives_json() -> None:
+    """What the worker sends is what the daemon reads."""
+    made = plan(card(4, (7, 5), 16))
+
+    assert MemoryPlan.from_json(json.loads(json.dumps(made.as_json()))) == made
+
+
+CAPABILITIES = st.sampled_from([None, (6, 1), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0)])
+SIZES = st.floats(min_value=0.5, max_value=200)
+PRESETS = st.sampled_from([load_settings(n, environ={}).preset for n in preset_names()])
+WISHES = st.builds(
+    MemorySettings,
+    precision=st.sampled_from(["auto", "fp32", "fp16", "bf16", "fp8", "int8", "nf4"]),
+    precision_of=st.dictionaries(
+        st.sampled_from(PAINTING), st.sampled_from(["fp32", "bf16", "fp8", "int8", "nf4"])
+    ),
+    residency_of=st.dictionaries(
+        st.sampled_from(PAINTING), st.sampled_from(["resident", "host", "streamed", "segmented"])
+    ),
+    allow_smaller_painter=st.booleans(),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(vram=SIZES, host=SIZES, capability=CAPABILITIES, preset=PRESETS, memory=WISHES)
+def test_never_over_the_limit_without_saying_so(
+    vram: float, host: float, capability: Capability, preset: Preset, memory: MemorySettings
+) -> None:
+    """A plan fits both memories, or its warnings say that nothing does."""
+    made = plan(card(vram, capability, host), preset, memory)
+    waiting = sum(s.weight_bytes for s in made.stages if s.residency in ("host", "streamed"))
+
+    if made.peak_bytes > made.limit_bytes or waiting > made.card.host_bytes:
+        assert any("nothing fits" in text for text in made.warnings)
+    assert all(stage.reason and "\n" not in stage.reason for stage in made.stages)
+
+
+@settings(max_examples=150, deadline=None)
+@given(vram=SIZES, host=SIZES, more=st.floats(0, 100), capability=CAPABILITIES, memory=WISHES)
+def test_more_memory_never_makes_a_plan_worse(
+    vram: float, host: float, more: float, capability: Capability, memory: MemorySettings
+) -> None:
+    """The plan for a larger card or machine comes no later in the order of preference."""
+    planner = Planner(FLUX, memory, "resident", assume_installed, CATALOGUE)
+
+    def place(on: Card) -> int:
+        every = list(planner.candidates(on))
+        fitting = (i for i, (setting, fit) in enumerate(every) if fit.has_room(setting))
+        return next(fitting, len(every))
+
+    here = place(card(vram, capability, host))
+    assert place(card(vram + more, capability, host)) <= here
+    assert place(card(vram, capability, host + more)) <= here
+
+
+@settings(max_examples=150, deadline=None)
+@given(vram=SIZES, host=SIZES, capability=CAPABILITIES, memory=WISHES)
+def test_a_wish_is_kept_or_refused_with_a_reason(
+    vram: float, host: float, capability: Capability, memory: MemorySettings
+) -> None:
+    """What the plan has instead of what was asked for stands in a warning."""
+    made = plan(card(vram, capability, host), memory=memory)
+    for name in PAINTING:
+        stage = made.of(name)
+        asked = memory.precision_of.get(name)
+        if asked is not None and stage.precision != asked:
+            assert made.warnings
+        place = memory.residency_of.get(name)
+        if place is not None and stage.residency != place:
+            assert made.warnings
+
+
+@settings(max_examples=100, deadline=None)
+@given(vram=SIZES, host=SIZES, capability=CAPABILITIES)
+def test_every_step_back_has_its_reason(vram: float, host: float, capability: Capability) -> None:
+    """A component that is not resident in its own precision says what would not have fitted."""
+    made = plan(card(vram, capability, host))
+    for stage in made.stages:
+        if stage.residency != "resident":
+            assert "would take" in stage.reason or "no room" in stage.reason
+        if stage.precision in ("fp8", "int8", "nf4"):
+            assert stage.reason != "fits"
