@@ -18,6 +18,7 @@
         MalformedRequest  not HTTP, JSON or a synapse as the protocol wants it
         UnknownRoute    no synapse, job or page of that name
         Unsigned        no signature, nonce or hotkey
+        Unauthorized    the HTTP API's token is missing or another
         NotVerified     signature, nonce, receiver or body hash do not hold
         NotPermitted    the hotkey is not registered, permitted, staked enough, or is denied
         PayloadTooLarge the body or header is over the limit
@@ -187,6 +188,13 @@ class NotVerified(RequestError):
     """Signature, nonce, receiver or body hash do not hold."""
 
     code = "not_verified"
+    status = 401
+
+
+class Unauthorized(RequestError):
+    """The HTTP API wants its token, and the request has none or another."""
+
+    code = "unauthorized"
     status = 401
 
 

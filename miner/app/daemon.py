@@ -28,14 +28,14 @@ from miner.admission.signature import Signer
 from miner.app import preflight, upkeep
 from miner.app.parts import Parts
 from miner.app.pulling import puller
-from miner.app.reload import Changes, compare, live_part
+from miner.app.reload import Changes, compare, in_precision, live_part
 from miner.app.rollback import Rollback
 from miner.app.rollback_executor import RollbackExecutor
 from miner.app.service_manager import ServiceManager
 from miner.app.signals import handled
 from miner.app.telling import Teller
 from miner.app.watching import chain_watch
-from miner.errors import ControlError, MinerError
+from miner.errors import ControlError, MinerError, StartupError
 from miner.job_queue import JobQueue
 from miner.journal import Journal
 from miner.metrics import Metrics
@@ -150,6 +150,31 @@ class Daemon:
         logs.configure(new.daemon.log, sys.stderr)
         log.info("reloaded", applied=changes.applied, after_restart=changes.waiting)
         return changes
+
+    async def precision(self, mode: str) -> Mapping[str, Any]:
+        """Loads the models anew in a precision mode, after the jobs at work; the plan then.
+
+        Holds until a restart. What ``precision_of`` sets for single components stays.
+
+        Raises:
+            BadOption: there is no such mode.
+            ControlError: they did not load or warm up, and are as they were; or the daemon is
+                still loading.
+        """
+        parts = self._parts
+        if parts is None or not parts.open:
+            raise ControlError("the daemon is starting or stopping")
+        before = parts.settings.preset.memory.precision
+        try:
+            await parts.executor.reload(in_precision(parts.settings, mode))
+        except StartupError as error:
+            log.error("precision_refused", mode=mode, reason=str(error))
+            raise ControlError(f"precision {mode}: {error}; {before} holds as before") from error
+        parts.settings = in_precision(parts.settings, mode)
+        parts.queue.forget_service_times()
+        plan = dict(next((one.plan for one in parts.executor.health().workers), {}))
+        log.info("precision", mode=mode, before=before)
+        return {"precision": mode, "plan": plan}
 
     def rollback(self) -> Mapping[str, Any]:
         """Has new jobs go to the rollback generator until ``restore``.
@@ -266,7 +291,9 @@ class Daemon:
     async def _open_api(
         self, doors: contextlib.AsyncExitStack, parts: Parts, api: ApiSettings
     ) -> None:
-        pages = api_application(parts, "api", api)
+        token = preflight.api_token(api)
+        page = preflight.shows_page(api, token)
+        pages = api_application(parts, "api", api, token, page)
         await self._open(doors, pages, "api", api.host, api.port, api)
         if api.competition != "off":
             pages = competition_application(parts, api)

@@ -15,22 +15,30 @@ import structlog
 from miner.admission.peers import PeersSnapshot, read_static_peers
 from miner.admission.signature import Signer
 from miner.admission.wallet import open_hotkey
-from miner.doctor.case import Case
+from miner.doctor.case import Case, Host
 from miner.doctor.examine import examine
 from miner.doctor.wallet import given
-from miner.settings import DaemonSettings, Settings
+from miner.network.token import CREDENTIAL, is_loopback, read_token
+from miner.settings import ApiSettings, DaemonSettings, Settings, credentials_folder
 from miner.settings.subnet import STATIC
 
 log = structlog.get_logger(__name__)
 
+HERE = Host()
+"""The machine we run on."""
 
-async def check(settings: Settings) -> None:
+
+async def check(settings: Settings, host: Host = HERE) -> None:
     """Returns where the daemon can start.
+
+    Args:
+        settings: of the daemon.
+        host: the machine it is to run on.
 
     Raises:
         StartupError: it cannot; the first failure by the order of the checks.
     """
-    findings = await examine(Case(settings, starting=True))
+    findings = await examine(Case(settings, host, starting=True))
     for finding in findings:
         if finding.stops is not None:
             raise finding.error()
@@ -59,6 +67,26 @@ def our_hotkey(settings: DaemonSettings) -> Signer | None:
     if not settings.signs:
         return None
     return open_hotkey(settings.wallet, given())
+
+
+def api_token(api: ApiSettings) -> str | None:
+    """The token of the HTTP API; None where none is set.
+
+    Raises:
+        ConfigError: it is set and cannot be used.
+    """
+    path, folder = api.token_file, credentials_folder()
+    if path is None and folder is not None and (folder / CREDENTIAL).is_file():
+        path = folder / CREDENTIAL
+    return None if path is None else read_token(path)
+
+
+def shows_page(api: ApiSettings, token: str | None) -> bool:
+    """Whether the operator's page is there: never where others reach it and nobody is asked."""
+    if api.page and token is None and not is_loopback(api.host):
+        log.warning("page_off", reason="api.host is not loopback and there is no api.token_file")
+        return False
+    return api.page
 
 
 def initial_peers(network: str) -> PeersSnapshot:

@@ -180,6 +180,10 @@ class Journal:
             lambda store: store.find_result(requester, spec_key), writes=False
         )
 
+    async def recent(self, limit: int) -> list[Record]:
+        """The jobs accepted last, newest first."""
+        return await self._writer.ask(lambda store: store.recent(limit), writes=False)
+
     async def asset(self, job_id: str) -> Asset | None:
         """A job's result, while it is kept."""
         return await self._writer.ask(lambda store: store.asset(job_id), writes=False)
@@ -218,9 +222,11 @@ class Journal:
         now, text = self._now(), json.dumps(dict(detail), default=str)
         self._writer.post(lambda s: memory.add_event(s.connection, now, kind, text))
 
-    async def events(self, limit: int = 100) -> list[memory.Event]:
-        """The last decisions, oldest first."""
-        return await self._writer.ask(lambda s: memory.events(s.connection, limit), writes=False)
+    async def events(self, limit: int = 100, kind: str | None = None) -> list[memory.Event]:
+        """The last decisions, or of those of one kind, oldest first."""
+        return await self._writer.ask(
+            lambda s: memory.events(s.connection, limit, kind), writes=False
+        )
 
     # Upkeep
 

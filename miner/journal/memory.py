@@ -61,9 +61,11 @@ def add_event(connection: sqlite3.Connection, at: float, kind: str, detail: str)
     connection.execute("INSERT INTO events (at, kind, detail) VALUES (?, ?, ?)", (at, kind, detail))
 
 
-def events(connection: sqlite3.Connection, limit: int) -> list[Event]:
-    """The last entries of the log, oldest first."""
+def events(connection: sqlite3.Connection, limit: int, kind: str | None = None) -> list[Event]:
+    """The last entries of the log, or of those of one kind, oldest first."""
     rows = connection.execute(
-        "SELECT at, kind, detail FROM events ORDER BY sequence DESC LIMIT ?", (limit,)
+        "SELECT at, kind, detail FROM events WHERE kind = coalesce(?, kind)"
+        " ORDER BY sequence DESC LIMIT ?",
+        (kind, limit),
     ).fetchall()
     return [Event(at, kind, json.loads(detail)) for at, kind, detail in reversed(rows)]

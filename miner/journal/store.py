@@ -151,6 +151,11 @@ class Store:
         where = "spec_key = ? AND requester = ? AND asset IS NOT NULL"
         return self._record(f"{where} ORDER BY finished_at DESC LIMIT 1", spec_key, requester)
 
+    def recent(self, limit: int) -> list[Record]:
+        """Those accepted last, newest first."""
+        sql = f"SELECT {RECORD_COLUMNS} FROM jobs ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - our own constants
+        return [Record.of(row) for row in self.connection.execute(sql, (limit,))]
+
     def unfinished(self) -> list[tuple[Job, float]]:
         """Accepted and without outcome, oldest first, with their deadlines in unix seconds."""
         rows = self.connection.execute(

@@ -23,10 +23,14 @@ from miner.network.forms import parse_form
 from miner.network.generate_form import Order, read_order
 from miner.network.health import add_health_routes
 from miner.network.openapi import document
+from miner.network.pictures import Pictures
+from miner.network.recent import JOB_PATTERN, SIGN_IN, Recent
 from miner.network.replies import RETRY_SECONDS, covering, json_reply
 from miner.network.server import read_body
 from miner.network.status import status
+from miner.network.token import Guard
 from miner.network.view import DaemonView, TicketView, why_not_ready
+from miner.network.web import PUBLIC, Page, read_files
 from miner.settings.daemon import ApiSettings, ListenLimits
 
 LOCAL = "local"
@@ -36,11 +40,16 @@ BENCHMARK_PROMPT = "a red cube"
 
 DEFAULT_LIMITS = ApiSettings()
 
-JOB_PATTERN = "[0-9a-f]{32}"
+OPEN_ROUTES = ("/health", "/healthz", "/readyz", SIGN_IN, *PUBLIC)
+"""What is answered without the token: what watchers ask, and the page that asks for it."""
 
 
 def api_application(
-    view: DaemonView, name: str = "api", limits: ListenLimits = DEFAULT_LIMITS
+    view: DaemonView,
+    name: str = "api",
+    limits: ListenLimits = DEFAULT_LIMITS,
+    token: str | None = None,
+    page: bool = True,
 ) -> web.Application:
     """A new application of all pages, for one call of ``serve``.
 
@@ -48,8 +57,10 @@ def api_application(
         view: the daemon behind them.
         name: of the server, in metrics and logs.
         limits: of the bodies they read.
+        token: that every request must carry; None asks nobody.
+        page: whether the operator's page and what it shows are there.
     """
-    return Api(view, limits).application(name)
+    return Api(view, limits, guard=Guard(token), page=page).application(name)
 
 
 class Api:
@@ -59,19 +70,30 @@ class Api:
         view: the daemon behind them.
         limits: of the bodies they read.
         clock: monotonic seconds.
+        guard: who may use them.
+        page: whether the operator's page and what it shows are there.
     """
 
     def __init__(
-        self, view: DaemonView, limits: ListenLimits, clock: Callable[[], float] = time.monotonic
+        self,
+        view: DaemonView,
+        limits: ListenLimits,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        guard: Guard | None = None,
+        page: bool = True,
     ) -> None:
         self._view = view
         self._limits = limits
         self._clock = clock
+        self._guard = guard or Guard()
+        self._page = page
         self._openapi = document(view.version)
 
     def application(self, name: str = "api") -> web.Application:
         """A new application of all pages, for one call of ``serve``; the name is the metrics'."""
-        application = web.Application(middlewares=[covering(name, self._view.metrics)])
+        guarded = self._guard.middleware(OPEN_ROUTES)
+        application = web.Application(middlewares=[covering(name, self._view.metrics), guarded])
         router = application.router
         for path in ("/generate", "/generate/"):
             router.add_post(path, self._generate)
@@ -81,6 +103,9 @@ class Api:
         router.add_get("/status", self._status)
         router.add_get("/openapi.json", self._describe)
         add_health_routes(application, self._view)
+        if self._page:
+            Recent(self._view, self._guard, self._limits, Pictures()).add_routes(router)
+            Page(self._guard, read_files()).add_routes(router)
         return application
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:

@@ -97,6 +97,26 @@ class JobRecord(Protocol):
         """As in ``Job``."""
 
     @property
+    def intake(self) -> str:
+        """As in ``Job``."""
+
+    @property
+    def prompt(self) -> str | None:
+        """None for a picture."""
+
+    @property
+    def seed(self) -> int:
+        """As in ``JobSpec``."""
+
+    @property
+    def format(self) -> str:
+        """As in ``JobSpec``."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it was begun."""
+
+    @property
     def state(self) -> str:
         """One of "queued", "running", "done", "failed"."""
 
@@ -111,6 +131,66 @@ class JobRecord(Protocol):
     @property
     def status(self) -> int | None:
         """Of the failure."""
+
+    @property
+    def generator(self) -> str | None:
+        """What made it, where it is done."""
+
+    @property
+    def gaussians(self) -> int | None:
+        """Of the result."""
+
+    @property
+    def bytes(self) -> int | None:
+        """Of the result."""
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Seconds by stage, where it is done."""
+
+    @property
+    def score(self) -> float | None:
+        """As in ``Asset``."""
+
+    @property
+    def candidates(self) -> int | None:
+        """As in ``Asset``."""
+
+    @property
+    def accepted_at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def begun_at(self) -> float | None:
+        """Unix seconds."""
+
+    @property
+    def finished_at(self) -> float | None:
+        """Unix seconds."""
+
+    @property
+    def delivered_at(self) -> float | None:
+        """Unix seconds."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the result is still there."""
+
+
+class Decision(Protocol):
+    """One entry of the journal's log."""
+
+    @property
+    def at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def kind(self) -> str:
+        """What was decided."""
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        """Its particulars."""
 
 
 class JournalState(Protocol):
@@ -150,6 +230,12 @@ class JournalView(Protocol):
 
     async def find(self, job_id: str) -> JobRecord | None:
         """The record of a job."""
+
+    async def recent(self, limit: int) -> Sequence[JobRecord]:
+        """The jobs accepted last, newest first."""
+
+    async def events(self, limit: int, kind: str | None = None) -> Sequence[Decision]:
+        """The last decisions, or of those of one kind, oldest first."""
 
     async def asset(self, job_id: str) -> Asset | None:
         """Its result, while it is kept."""
@@ -265,6 +351,15 @@ class DaemonControl(Protocol):
 
         Raises:
             ConfigError: they do not hold; nothing was changed.
+        """
+
+    async def precision(self, mode: str) -> Mapping[str, Any]:
+        """Loads the models anew in a precision mode, after the jobs at work; the plan then.
+
+        Raises:
+            BadOption: there is no such mode.
+            ControlError: they did not load or warm up, and are as they were; or the daemon is
+                still loading.
         """
 
     def rollback(self) -> Mapping[str, Any]:

@@ -90,9 +90,12 @@ class AxonSettings(ListenLimits):
 
 
 class ApiSettings(ListenLimits):
-    """The HTTP API for the operator's own programs, and the metrics.
+    """The HTTP API for the operator's own programs, and its page.
 
     Attributes:
+        token_file: its first line is the token that every request must carry then; else systemd's
+            credential ``api-token`` does. Without either nobody is asked.
+        page: whether there is the operator's page; off loopback only where there is a token.
         competition: "2025" opens a port of its own for the subnet's competition of 2025: a picture
             and a seed in, one PLY in its frame out, one at a time.
         competition_host, competition_port: where; the subnet's judges call port 10006 from
@@ -101,6 +104,8 @@ class ApiSettings(ListenLimits):
 
     host: str = "127.0.0.1"
     port: Port = 8093
+    token_file: Path | None = None
+    page: bool = True
     competition: Literal["off", "2025"] = "off"
     competition_host: str = "0.0.0.0"  # noqa: S104 - the judges come from outside
     competition_port: Port = 10006

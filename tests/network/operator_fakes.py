@@ -96,6 +96,29 @@ class FakeRecord:
     code: str | None = None
     message: str | None = None
     status: int | None = None
+    intake: str = "api"
+    prompt: str | None = "a red cube"
+    seed: int = 0
+    format: str = "ply"
+    attempts: int = 1
+    generator: str | None = "triposr"
+    gaussians: int | None = 1234
+    bytes: int | None = 6000
+    timings: Mapping[str, float] = field(default_factory=lambda: {"encode": 0.5})
+    score: float | None = None
+    candidates: int | None = 1
+    accepted_at: float = 1000.0
+    begun_at: float | None = 1001.0
+    finished_at: float | None = 1002.0
+    delivered_at: float | None = None
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class FakeDecision:
+    at: float = 1000.0
+    kind: str = "rollback"
+    detail: Mapping[str, Any] = field(default_factory=lambda: {"cause": "failures"})
 
 
 @dataclass
@@ -111,6 +134,7 @@ class FakeJournal:
     records: dict[str, FakeRecord] = field(default_factory=dict)
     assets: dict[str, Asset] = field(default_factory=dict)
     delivered: list[str] = field(default_factory=list)
+    decisions: Sequence[FakeDecision] = (FakeDecision(), FakeDecision(kind="drain"))
 
     @property
     def stats(self) -> FakeJournal:
@@ -118,6 +142,12 @@ class FakeJournal:
 
     async def find(self, job_id: str) -> FakeRecord | None:
         return self.records.get(job_id)
+
+    async def recent(self, limit: int) -> Sequence[FakeRecord]:
+        return list(self.records.values())[:limit]
+
+    async def events(self, limit: int, kind: str | None = None) -> Sequence[FakeDecision]:
+        return [one for one in self.decisions if kind in (None, one.kind)][-limit:]
 
     async def asset(self, job_id: str) -> Asset | None:
         return self.assets.get(job_id)
@@ -192,6 +222,12 @@ class FakeDaemon:
         if self.broken_settings:
             raise ConfigError("axon.port: must be a number")
         return FakeReload()
+
+    async def precision(self, mode: str) -> Mapping[str, Any]:
+        if mode == "nf4":
+            raise ControlError("nf4: did not warm up; the models are as they were")
+        stage = {"component": "transformer", "precision": mode, "residency": "resident"}
+        return {"precision": mode, "plan": {"stages": [stage], "warnings": ["as far as it goes"]}}
 
     def rollback(self) -> Mapping[str, Any]:
         if self.view.rollback is None:
