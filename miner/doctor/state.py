@@ -27,7 +27,7 @@ async def look_at_daemon(case: Case) -> Finding:
     if case.starting:
         if holder is None:
             return ok("none is running")
-        line = f"{folder} is in use by a running daemon (process {holder})"
+        line = f"{folder} is in use by a running daemon ({_process(holder)})"
         return fail(line, "", "see: miner ctl status", JournalError)
     status = await case.daemon()
     if status is not None:
@@ -36,7 +36,7 @@ async def look_at_daemon(case: Case) -> Finding:
         reasons = one_line("; ".join(map(str, status.get("reasons", ()))))
         return warn("running and not ready", reasons, "see its log, and miner ctl status")
     if holder is not None:
-        line = f"process {holder} holds {folder} and does not answer"
+        line = f"{_process(holder)} holds {folder} and does not answer"
         return fail(line, "it hangs, or belongs to another user", "see its log, or end it")
     return ok("none is running")
 
@@ -60,7 +60,11 @@ async def look_at_journal(case: Case) -> Finding:
 
 
 def lock_holder(folder: Path, root: Path = Path("/")) -> int | None:
-    """The process that holds the folder's lock, by the kernel's list of locks; None for nobody."""
+    """The process that holds the folder's lock, by the kernel's list of locks; None for nobody.
+
+    Some file systems have another device in that list than for everybody else; on those nobody is
+    found, and a start is then stopped by the lock itself.
+    """
     try:
         state = (folder / lock.NAME).stat()
         lines = (root / "proc" / "locks").read_text(encoding="ascii").splitlines()
@@ -72,6 +76,11 @@ def lock_holder(folder: Path, root: Path = Path("/")) -> int | None:
         if len(words) > 5 and words[1] == "FLOCK" and words[5] == f"{device}:{state.st_ino}":
             return int(words[4])
     return None
+
+
+def _process(number: int) -> str:
+    """Processes of other containers have no number in ours; the kernel then says 0."""
+    return f"process {number}" if number else "a process of another container"
 
 
 def _check_all(folder: Path) -> Finding:

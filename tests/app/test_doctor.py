@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.app.running import Running, daemon
 
 
@@ -42,3 +44,20 @@ async def test_a_running_daemon_is_in_order(tmp_path: Path) -> None:
     assert found["journal"]["status"] == "ok"
     assert found["memory"]["status"] == "skip"
     assert found["wallet"]["line"].startswith(running.hotkey)
+
+
+async def test_a_start_that_asks_for_a_card_that_is_not_there_ends(tmp_path: Path) -> None:
+    """For real: torch is asked in a process of its own, and no worker is begun."""
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a card here")
+    running = Running(tmp_path, "Quick")
+    running.settings.write_text(f'device = "cuda"\n{running.settings.read_text()}')
+    await running.start(ready=False)
+    assert running.process is not None
+
+    assert await asyncio.wait_for(running.process.wait(), 120) == 78
+    said = running.log.read_text()
+    assert said.count("\n") == 1
+    assert said.startswith("miner: cuda is asked for, and torch")
+    assert 'or say device = "cpu"' in said

@@ -10,8 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from miner.app import preflight
-from miner.errors import BindError, ConfigError, WeightsError
+from miner.doctor.case import Host
+from miner.errors import BindError, ConfigError, DeviceError, WeightsError
 from miner.settings import Settings, load_settings
+from tests.doctor.machines import BLIND, Programs, nvidia
 
 
 def settings(folder: Path, **flags: Any) -> Settings:
@@ -43,6 +45,17 @@ async def test_what_stops_a_start_is_one_line_with_its_mend(
     """The error is of the failure's own kind and says what to do."""
     with pytest.raises(error, match=told):
         await preflight.check(settings(tmp_path, **flags))
+
+
+async def test_a_card_that_torch_does_not_see_stops_the_start(tmp_path: Path) -> None:
+    """Nothing computes on the CPU behind the operator's back; where the CPU is set, it may."""
+    programs = Programs(gpu=BLIND)
+    host = Host(root=tmp_path, run=programs, gpus=nvidia)
+    with pytest.raises(DeviceError, match=r"NVIDIA H200 is here, and torch 2\.13\.0 cannot use it"):
+        await preflight.check(settings(tmp_path, device="auto"), host)
+
+    await preflight.check(settings(tmp_path, device="cpu"), host)
+    assert len(programs.asked) == 1
 
 
 async def test_a_taken_port_is_found_before_anything_loads(tmp_path: Path) -> None:
