@@ -7,13 +7,17 @@ STAMP := .venv/.installed
 TORCH := $(shell sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test test-systemd bench lint format clean
 
 demo: $(STAMP)
 	$(BIN)/miner demo -o out/demo
 
 test: lint $(STAMP)
 	$(BIN)/python -m pytest --import-mode=importlib
+
+# The service under a real systemd: needs root and Debian's package systemd, and says so where they are missing.
+test-systemd: $(STAMP)
+	$(BIN)/python -m pytest --import-mode=importlib tests/systemd tests/app/test_telling.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
