@@ -113,7 +113,7 @@ class Machine:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             failed = self.show(unit, "ActiveState") == {"ActiveState": "failed"}
-            assert not failed and time.monotonic() < deadline, self.said(unit)
+            assert not failed and time.monotonic() < deadline, self.said(unit)[-4000:]
             time.sleep(POLL_SECONDS)
 
     def warm_numba(self, cache: Path) -> None:
