@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from miner.job import Asset, Job
 
@@ -30,6 +30,7 @@ class WorkerHealth:
             "gpu_peak", "gpu_used", "gpu_total".
         load_seconds: what loading and warming up took, by stage.
         last_error: one line about the last death or failed start.
+        plan: which part lies where, as JSON values of a ``MemoryPlan``; empty where none was made.
     """
 
     name: str
@@ -42,6 +43,7 @@ class WorkerHealth:
     memory: Mapping[str, int] = field(default_factory=dict)
     load_seconds: Mapping[str, float] = field(default_factory=dict)
     last_error: str | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

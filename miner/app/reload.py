@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from miner.errors import BadOption
 from miner.settings import Settings
+from miner.settings.memory import PrecisionMode
 
 LIVE = ("daemon.admission.", "daemon.queue.", "daemon.rollback.", "daemon.log.")
 NETWORK = "daemon.chain.network"
@@ -58,6 +60,20 @@ def live_part(old: Settings, new: Settings) -> Settings:
         chain = old.daemon.chain.model_copy(update={"network": new.daemon.chain.network})
         update["chain"] = chain
     return old.model_copy(update={"daemon": old.daemon.model_copy(update=update)})
+
+
+def in_precision(settings: Settings, mode: str) -> Settings:
+    """The settings with another precision mode of the memory plan.
+
+    Raises:
+        BadOption: there is no such mode.
+    """
+    modes = get_args(PrecisionMode)
+    if mode not in modes:
+        raise BadOption(f"unknown precision {mode!r}; there are: {', '.join(modes)}")
+    memory = settings.preset.memory.model_copy(update={"precision": mode})
+    preset = settings.preset.model_copy(update={"memory": memory})
+    return settings.model_copy(update={"preset": preset})
 
 
 def _is_live(key: str, old: Settings, new: Settings) -> bool:

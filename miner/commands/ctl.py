@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -55,6 +56,24 @@ def reload(
     """Have the settings read again; say what holds now and what needs a restart."""
     answer = ask(_state_dir(state_dir, config_file), "POST", "reload", timeout_seconds=60.0)
     _tell(answer, as_json, _reload_line)
+
+
+@ctl.command()
+def precision(
+    mode: Annotated[str, typer.Argument(metavar="MODE", help="auto, fp32, fp16, bf16, fp8, ...")],
+    state_dir: StateDirOption = None,
+    config_file: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the models loaded anew in another precision, until a restart.
+
+    Running jobs are finished first. What cannot be loaded or warmed up leaves all as it was, and
+    the exit status is 69.
+    """
+    # As long as it takes: loading has its own limit.
+    verb = f"precision?mode={quote(mode, safe='')}"
+    answer = ask(_state_dir(state_dir, config_file), "POST", verb, timeout_seconds=None)
+    _tell(answer, as_json, _precision_line)
 
 
 @ctl.command()
@@ -158,6 +177,15 @@ def _reload_line(answer: Mapping[str, Any]) -> str:
     if waiting:
         parts.append(f"after a restart: {', '.join(waiting)}")
     return "; ".join(parts) or "nothing has changed"
+
+
+def _precision_line(answer: Mapping[str, Any]) -> str:
+    plan = answer.get("plan") or {}
+    parts = [
+        f"{one.get('component')} {one.get('precision')} {one.get('residency')}"
+        for one in plan.get("stages", [])
+    ]
+    return "; ".join([f"precision {answer.get('precision')}", *parts, *plan.get("warnings", [])])
 
 
 def _duration(seconds: float) -> str:

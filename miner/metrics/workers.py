@@ -53,6 +53,11 @@ class WorkerMetrics(Part):
         labels = self._bound("worker", name), self._bound("restart", reason)
         self._workers.restarts.labels(*labels).inc()
 
+    def out_of_memory(self, stage: str, recovered: bool) -> None:
+        """Memory ran out in a stage of a job; it went with less, or did not."""
+        labels = self._bound("short_stage", stage), "yes" if recovered else "no"
+        self._workers.short.labels(*labels).inc()
+
     def gpu(self, reading: DeviceReading) -> None:
         """How a GPU is, by its driver."""
         gpu = self._bound("gpu", reading.index)
@@ -79,6 +84,11 @@ class _WorkerInstruments:
         )
         self.restarts = counter(
             "miner_worker_restarts", "Workers replaced, by reason.", ["worker", "reason"]
+        )
+        self.short = counter(
+            "miner_out_of_memory",
+            "Stages that ran out of memory, by whether they then went with less.",
+            ["stage", "recovered"],
         )
         self.memory = {
             reading: gauge(f"miner_worker_{name}", text, ["worker"])

@@ -38,6 +38,7 @@ def control_application(
     application.router.add_get("/validators", _validators(view))
     application.router.add_post("/drain", _drain(view, daemon))
     application.router.add_post("/reload", _reload(daemon))
+    application.router.add_post("/precision", _precision(daemon))
     application.router.add_post("/rollback", _rollback(daemon))
     application.router.add_post("/restore", _restore(daemon))
     application.router.add_post("/stop", _stop(daemon))
@@ -132,6 +133,13 @@ def _reload(daemon: DaemonControl) -> Handler:
     async def page(request: web.Request) -> web.Response:
         report = await daemon.reload()
         return json_reply({"applied": list(report.applied), "waiting": list(report.waiting)})
+
+    return page
+
+
+def _precision(daemon: DaemonControl) -> Handler:
+    async def page(request: web.Request) -> web.Response:
+        return json_reply(dict(await daemon.precision(request.query.get("mode", ""))))
 
     return page
 

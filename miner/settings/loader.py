@@ -27,6 +27,9 @@ PACKAGE_DIR = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "MINER_CONFIG"
 PASSWORD_VARIABLE = "MINER_HOTKEY_PASSWORD"  # noqa: S105 - the name of a variable
 """No setting: what is secret is neither printed with the settings nor kept in them."""
+ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""The same thing by its older and its newer name. A model that comes and goes leaves holes in the
+GPU's memory that nothing else fits into; segments that can grow have none."""
 WITHHELD = ("NOTIFY_", "WATCHDOG_", "CREDENTIALS_", PASSWORD_VARIABLE)
 """Beginnings of variables that are this process's own and no worker's."""
 PRESET_SECTIONS = (
@@ -254,6 +257,8 @@ def worker_environment(
         [str(PACKAGE_DIR.parent), *filter(None, [inherited.get("PYTHONPATH")])]
     )
     child.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see let_idle_threads_sleep
+    if not any(name in child for name in ALLOCATOR_VARIABLES):
+        child |= dict.fromkeys(ALLOCATOR_VARIABLES, "expandable_segments:True")
     if gpu is not None:
         child["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         child["CUDA_VISIBLE_DEVICES"] = gpu

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pydantic import ValidationError
@@ -42,10 +43,12 @@ class Engine(Protocol[Raw]):
         generators: names of what can make the Gaussians, as in ``Asset``; the first is the one
             that a plan without a name means. Complete after ``load``.
         device: name of the device, for a person; empty before ``load``.
+        plan: which part lies where, as JSON values of a ``MemoryPlan``; empty where none was made.
     """
 
     generators: Sequence[str]
     device: str
+    plan: Mapping[str, Any]
 
     def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
         """Makes everything resident; seconds by stage.
@@ -73,6 +76,9 @@ class Engine(Protocol[Raw]):
     def memory(self) -> Mapping[str, int]:
         """Readings of the device in bytes, named as in ``WorkerHealth``; from any thread."""
 
+    def shortages(self) -> Sequence[tuple[str, bool]]:
+        """Stages in which memory ran out since the last time, and whether they went with less."""
+
     def usable(self) -> bool:
         """Whether it can go on after a failure; asked on the device's thread."""
 
@@ -91,6 +97,7 @@ class PipelineEngine:
 
     generators: Sequence[str] = ()
     device = ""
+    plan: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         self._pipeline: Pipeline | None = None
@@ -110,11 +117,14 @@ class PipelineEngine:
             raise ConfigError(f"the worker's configuration: {key}: {first['msg']}") from error
         start = time.perf_counter()
         from miner.pipeline.pipeline import Pipeline  # noqa: PLC0415 - seconds; counted as loading
+        from miner.pipeline.planned import plan_here  # noqa: PLC0415 - likewise
 
         imported = time.perf_counter() - start
+        plan = plan_here(wanted.preset, wanted.device, wanted.rollback)
         self._pipeline = Pipeline.load(
-            wanted.preset, wanted.weights, wanted.device, rollback=wanted.rollback
+            wanted.preset, wanted.weights, wanted.device, rollback=wanted.rollback, plan=plan
         )
+        self.plan = (self._pipeline.plan or plan).as_json()
         self.generators = self._pipeline.generators.names
         self.device = self._pipeline.device.name
         return {IMPORT_STAGE: imported, **self._pipeline.load_timings}
@@ -195,6 +205,11 @@ class PipelineEngine:
     def memory(self) -> Mapping[str, int]:
         """Nothing on the CPU: the process's own memory is read by others."""
         return {} if self._pipeline is None else self._pipeline.device.memory()
+
+    def shortages(self) -> Sequence[tuple[str, bool]]:
+        """Of the pipeline's stages."""
+        taken = [] if self._pipeline is None else self._pipeline.shortages.take()
+        return [(shortage.stage, shortage.recovered) for shortage in taken]
 
     def usable(self) -> bool:
         """False where the device answers everything with an error since the one that broke it."""

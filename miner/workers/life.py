@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from miner.errors import ChannelError, StartupError, WorkerLost
 from miner.executor import OnProgress, WorkerHealth
+from miner.gpu.plan import MemoryPlan
 from miner.job import Asset, Job
 from miner.settings import WorkerSettings
 from miner.workers.changes import Changes
@@ -31,6 +32,7 @@ from miner.workers.messages import (
     FAILED,
     PROGRESS,
     READY,
+    SHORT_OF_MEMORY,
     job_message,
     read_asset,
     read_error,
@@ -57,6 +59,12 @@ class WorkerMetrics(Protocol):
 
     def worker_restarted(self, name: str, reason: str) -> None:
         """One was replaced."""
+
+    def plan(self, plan: MemoryPlan) -> None:
+        """One is ready, with this plan."""
+
+    def out_of_memory(self, stage: str, recovered: bool) -> None:
+        """Memory ran out in a stage of a job; it went with less, or did not."""
 
     def self_checked(self, score: float, passed: bool, candidates: int) -> None:
         """A result was checked before it left its worker."""
@@ -87,6 +95,7 @@ class Readiness:
         load_seconds: by stage, from the spawning on.
         resident_bytes: what growth is measured from.
         generators: names of those that a plan may ask for, the one it has first in front.
+        plan: which part lies where, as JSON values of a ``MemoryPlan``; empty where none was made.
     """
 
     device: str
@@ -95,6 +104,7 @@ class Readiness:
     resident_bytes: int
     generators: tuple[str, ...]
     at: float
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -114,6 +124,7 @@ class Life:
     """One process, from ``live`` being called to its return.
 
     Attributes:
+        configuration: of the engine, as JSON values.
         seen_at: ``clock()`` of the last sign of life.
         memory: the latest readings, in bytes.
         readiness: None until it is warm.
@@ -137,7 +148,7 @@ class Life:
         self.jobs_done = 0
         self.flights = Flights()
         self._name = name
-        self._configuration = configuration
+        self.configuration = configuration
         self._tools = tools
         self._changed = changed
         self._channel: AsyncChannel | None = None  # while it takes jobs
@@ -221,7 +232,7 @@ class Life:
     async def _start(self, channel: AsyncChannel) -> Message:
         every = self._tools.settings.heartbeat_seconds
         head = {"type": CONFIGURE, "heartbeat_seconds": every}
-        await channel.send({**head, "configuration": self._configuration})
+        await channel.send({**head, "configuration": self.configuration})
         while (message := await self._receive(channel)).type != READY:
             if message.type == FAILED:
                 raise read_startup_error(message.head)
@@ -239,11 +250,23 @@ class Life:
             resident_bytes=self.memory.get("resident", 0),
             generators=tuple(map(str, head["generators"])),
             at=now,
+            plan=head.get("plan") or {},
         )
+        self._tell_plan(self.readiness.plan)
         self._channel = channel
         took = now - self._began_at
         log.info("worker %s: ready on %s after %.1f s", self._name, head["device"], took)
         self._changed()
+
+    def _tell_plan(self, values: Mapping[str, Any]) -> None:
+        if not values:
+            return
+        plan = MemoryPlan.from_json(values)
+        self._tools.metrics.plan(plan)
+        parts = (f"{one.component} {one.precision} {one.residency}" for one in plan.stages)
+        log.info("worker %s: plan: %s", self._name, ", ".join(parts))
+        for warning in plan.warnings:
+            log.warning("worker %s: plan: %s", self._name, warning)
 
     # Serving
 
@@ -278,6 +301,12 @@ class Life:
         number = message.head.get("number")
         if message.type == PROGRESS and (flight := self.flights.get(number)):
             flight.progress(message.head["stage"], message.head["done"], message.head["total"])
+            return
+        if message.type == SHORT_OF_MEMORY:
+            for stage, recovered in message.head["stages"]:
+                self._tools.metrics.out_of_memory(str(stage), bool(recovered))
+                went = "went with less" if recovered else "did not fit with less either"
+                log.warning("worker %s: out of memory in %s, %s", self._name, stage, went)
             return
         if message.type == DEVICE_FREE and (flight := self.flights.get(number)):
             flight.on_device = False

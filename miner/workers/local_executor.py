@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -179,15 +179,28 @@ class LocalExecutor:
             settings: for the new ones and all that follow; as they were where not given.
 
         Raises:
-            StartupError: a new worker did not start; those after it are left as they were.
+            StartupError: a new worker did not start or warm up. With new settings all workers are
+                as they were before; else those after it are left as they were.
         """
         async with self._reloading:
-            if settings is not None:
-                self._threshold = settings.preset.self_check.threshold
-            for supervisor in self._supervisors:
-                if settings is not None:
+            if settings is None:
+                for supervisor in self._supervisors:
+                    await supervisor.replace()
+                return
+            before = self._supervisors[0].configuration
+            changed: list[Supervisor] = []
+            try:
+                for supervisor in self._supervisors:
+                    changed.append(supervisor)
                     supervisor.configuration = _configuration(settings)
-                await supervisor.replace()
+                    await supervisor.replace()
+            except BaseException as error:
+                for supervisor in changed:  # first all of them: whoever starts now starts as before
+                    supervisor.configuration = before
+                if isinstance(error, StartupError):
+                    await _back(changed)
+                raise
+            self._threshold = settings.preset.self_check.threshold
 
     def _failure(self) -> StartupError | None:
         failures = (supervisor.failure for supervisor in self._supervisors)
@@ -197,6 +210,15 @@ class LocalExecutor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _back(changed: Sequence[Supervisor]) -> None:
+    """Returns when workers that were to change are as they were, or cannot even be that."""
+    for supervisor in changed:
+        try:
+            await supervisor.settle()
+        except StartupError as error:  # its supervisor goes on trying
+            log.error("worker %s: not back yet: %s", supervisor.name, error)
 
 
 async def _spawn(name: str, engine: str, gpu: str | None) -> WorkerProcess:

@@ -1,7 +1,8 @@
 """What the daemon and a worker process say to each other: values to messages and back.
 
     to the worker      configure, job, cancel
-    from the worker    ready | failed, alive, progress, device_free, done | error, broken
+    from the worker    ready | failed, alive, progress, short_of_memory, device_free, done | error,
+                       broken
 
 A job has a number on the channel, not its id: the same job may come a second time while the first
 is still being given up. Errors travel as code and text and come out as the class of our tree that
@@ -20,7 +21,8 @@ from miner.workers.channel import Message
 
 CONFIGURE, JOB, CANCEL = "configure", "job", "cancel"
 READY, FAILED, ALIVE, PROGRESS = "ready", "failed", "alive", "progress"
-DEVICE_FREE, DONE, ERROR, BROKEN = "device_free", "done", "error", "broken"
+SHORT_OF_MEMORY, DEVICE_FREE = "short_of_memory", "device_free"
+DONE, ERROR, BROKEN = "done", "error", "broken"
 
 
 def job_message(number: int, spec: JobSpec, plan: Plan | None = None) -> Message:

@@ -84,6 +84,7 @@ class Supervisor:
             memory=life.memory,
             load_seconds=readiness.load_seconds if readiness else {},
             last_error=self._last_error,
+            plan=readiness.plan if readiness else {},
         )
 
     async def submit(self, job: Job, on_progress: OnProgress | None) -> Asset:
@@ -114,6 +115,35 @@ class Supervisor:
         )
         if self._stopped or self._failed_starts > failed:
             raise StartupError(f"worker {self.name}: {self._last_error or 'stopped'}")
+
+    async def settle(self) -> None:
+        """Returns when a life with the configuration that holds now takes jobs.
+
+        One with another configuration ends after its jobs.
+
+        Raises:
+            StartupError: it did not start; it is tried again all the same.
+        """
+        while not self._is_settled():
+            life, failed = self._life, self._failed_starts
+            if not self._is_as_configured():
+                life.leaving = life.leaving or RELOAD
+            await self._tools.changes.until(
+                lambda life=life, failed=failed: (  # type: ignore[misc]
+                    self._is_settled()
+                    or self._life is not life
+                    or self._failed_starts > failed
+                    or self._stopped
+                )
+            )
+            if self._stopped or (self._failed_starts > failed and self._is_as_configured()):
+                raise StartupError(f"worker {self.name}: {self._last_error or 'stopped'}")
+
+    def _is_as_configured(self) -> bool:
+        return self._life.configuration is self.configuration
+
+    def _is_settled(self) -> bool:
+        return self._is_as_configured() and self._life.takes_jobs
 
     # Its lives
 

@@ -15,6 +15,7 @@ import ctypes
 import faulthandler
 import gc
 import importlib
+import logging
 import os
 import queue
 import signal
@@ -53,6 +54,7 @@ from miner.workers.messages import (
     JOB,
     PROGRESS,
     READY,
+    SHORT_OF_MEMORY,
     done_message,
     error_message,
     read_job,
@@ -137,6 +139,7 @@ class Worker:
             "warm_up_seconds": warm_up_seconds,
             "generators": list(engine.generators),
             "device": engine.device,
+            "plan": dict(engine.plan),
             "memory": self._memory(),
         }
         self._send(Message(ready))
@@ -156,11 +159,17 @@ class Worker:
                     reason = f"the device no longer answers, since: {ours}"
                     self._send(Message({"type": BROKEN, "message": reason}))
                     return EXIT_SOFTWARE
+                self._tell_shortages(engine)
                 self._answer(work, error_message(ERROR, ours, work.number))
                 continue
+            self._tell_shortages(engine)
             self._send(Message({"type": DEVICE_FREE, "number": work.number}))
             self._for_encoder.put((work, raw))
             del raw  # the encoder's now: nothing here may keep its memory
+
+    def _tell_shortages(self, engine: Engine[Any]) -> None:
+        if found := engine.shortages():
+            self._send(Message({"type": SHORT_OF_MEMORY, "stages": [list(one) for one in found]}))
 
     def _reporter(self, work: _Work) -> Callable[[str, int, int], None]:
         def report(stage: str, done: int, total: int) -> None:
@@ -310,6 +319,8 @@ def main() -> None:
     # When to stop is the daemon's decision: whoever signals the group means the daemon.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("miner").setLevel(logging.INFO)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked for before a hung one is killed
     channel = BlockingChannel(socket.socket(fileno=arguments.fd))

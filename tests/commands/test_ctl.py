@@ -60,6 +60,24 @@ async def test_the_generator_is_moved_by_hand(
     ]
 
 
+async def test_the_precision_is_changed_by_hand(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line says what each part is in now, with the plan's warnings."""
+    assert await run(folder, "precision", "fp8") == 0
+
+    told = "precision fp8; transformer fp8 resident; as far as it goes"
+    assert capsys.readouterr().out.strip() == told
+
+
+async def test_a_precision_that_does_not_load_is_an_error(folder: Path) -> None:
+    """The command fails with the reason, and its exit status is that of a refusal."""
+    with pytest.raises(ControlError, match="did not warm up") as caught:
+        await run(folder, "precision", "nf4")
+
+    assert caught.value.exit_code == 69
+
+
 async def test_status_tells_of_the_breaker(
     folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:

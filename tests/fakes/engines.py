@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from miner.errors import BadImage, OutOfMemory, WeightsError
@@ -28,6 +29,7 @@ class Quick:
 
     generators: Sequence[str] = ("fake",)
     device = "fake device"
+    plan: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.folder = Path()
@@ -51,6 +53,9 @@ class Quick:
 
     def memory(self) -> Mapping[str, int]:
         return {"gpu_used": 1000}
+
+    def shortages(self) -> Sequence[tuple[str, bool]]:
+        return ()
 
     def usable(self) -> bool:
         return True
@@ -246,3 +251,61 @@ class SecondUnloadable(Quick):
         if not self.first_time("loaded"):
             raise WeightsError("flux: this weight file is missing; run: miner fetch")
         return seconds
+
+
+class ShortOfMemory(Quick):
+    """Runs out in one stage and goes on, and in another and does not, for the prompts of that."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        self.short = [("text_to_image", True)]
+        if spec.prompt == "too much":
+            self.short.append(("surface", False))
+            raise OutOfMemory("surface", "the device ran out of memory")
+        return super().generate(spec, progress, cancel, plan)
+
+    def shortages(self) -> Sequence[tuple[str, bool]]:
+        return self.short
+
+
+class Planned(Quick):
+    """Has a plan, with the precision of its preset; cannot load in nf4 nor warm up in int8."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        seconds = super().load(configuration)
+        self.mode = configuration["preset"]["memory"]["precision"]
+        if self.mode == "nf4":
+            raise WeightsError("nf4: bitsandbytes is not there")
+        stage = {"component": "vae", "model": "x", "precision": self.mode, "residency": "host"}
+        stage |= {"weight_bytes": 1, "peak_bytes": 2, "seconds": None, "reason": "a test"}
+        card = {"name": "fake", "total_bytes": 9, "free_bytes": 8, "capability": [8, 9]}
+        plan = {"card": card | {"host_bytes": 7}, "stages": [stage], "painter": "x"}
+        self.plan = {**plan, "peak_bytes": 2, "limit_bytes": 8, "warnings": []}
+        return seconds
+
+    def warm_up(self) -> float:
+        if self.mode == "int8":
+            raise ValueError("no kernel for int8")
+        return super().warm_up()
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        return self.mode.encode()
+
+
+class LeakingSlowly(Quick):
+    """Keeps a megabyte of every job, as a cache without a bound does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[bytes] = []
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        self.kept.append(os.urandom(1 << 20))
+        return super().generate(spec, progress, cancel, plan)
+
+
+class Churning(Quick):
+    """Takes as much for every job, and keeps nothing."""
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        assert os.urandom(1 << 20)
+        return super().generate(spec, progress, cancel, plan)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from miner.executor import WorkerHealth
+from miner.gpu.plan import MemoryPlan
 from miner.job import Job, JobSpec, new_job_id
 from miner.settings import WorkerSettings, load_settings
 from miner.workers.local_executor import LocalExecutor
@@ -56,6 +57,8 @@ class Metrics:
     restarts: Counter[str] = field(default_factory=Counter)
     states: list[str] = field(default_factory=list)
     checks: list[tuple[float, bool, int]] = field(default_factory=list)
+    shortages: list[tuple[str, bool]] = field(default_factory=list)
+    plans: list[MemoryPlan] = field(default_factory=list)
 
     def worker(self, health: WorkerHealth) -> None:
         if self.states[-1:] != [health.state]:
@@ -64,6 +67,12 @@ class Metrics:
     def worker_restarted(self, name: str, reason: str) -> None:
         self.restarts[reason] += 1
         self.time.flying = False  # the next life is judged by the real time again
+
+    def plan(self, plan: MemoryPlan) -> None:
+        self.plans.append(plan)
+
+    def out_of_memory(self, stage: str, recovered: bool) -> None:
+        self.shortages.append((stage, recovered))
 
     def self_checked(self, score: float, passed: bool, candidates: int) -> None:
         self.checks.append((score, passed, candidates))

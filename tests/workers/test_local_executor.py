@@ -207,6 +207,8 @@ def test_the_environment_of_a_worker() -> None:
 
     root = str(Path(__file__).parent.parent.parent)
     assert child == {
+        "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
         "HOME": "/h",
         "PYTHONPATH": f"{root}:/p",
         "OMP_WAIT_POLICY": "ACTIVE",
