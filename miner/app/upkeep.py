@@ -14,6 +14,7 @@ from contextlib import suppress
 import structlog
 
 from miner.app.parts import Parts
+from miner.app.plan_watch import PlanWatch
 from miner.errors import JournalUnavailable
 from miner.gpu.telemetry import Telemetry
 from miner.journal import Journal
@@ -32,12 +33,15 @@ class Readings:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._telemetry = Telemetry()
+        self._plans = PlanWatch(parts.metrics)
 
     def take(self) -> None:
         """Reads everything once; milliseconds."""
         parts, metrics = self._parts, self._parts.metrics
-        for worker in parts.executor.health().workers:
+        workers = parts.executor.health().workers
+        for worker in workers:
             metrics.worker(worker)
+        self._plans.look(workers)
         for reading in self._telemetry.read():
             metrics.gpu(reading)
         state = parts.queue.snapshot()

@@ -12,6 +12,9 @@ from typing import Any
 from miner.gpu.plan import MemoryPlan
 from miner.gpu.reasons import gib
 
+WHOLE = "all"
+"""In place of a component: the peak of the whole plan."""
+
 TOLERANCE = 1.15
 """Times the planned peak that a measured one may be before it is worth a warning."""
 
@@ -21,7 +24,7 @@ class Comparison:
     """One figure of the plan and what it came to.
 
     Attributes:
-        what: a component, or "all" for the peak of the whole plan.
+        what: a component, or ``WHOLE``.
     """
 
     what: str
@@ -63,7 +66,7 @@ def compare(plan: MemoryPlan, peaks: Mapping[str, int]) -> list[Comparison]:
     ]
     if found:
         whole = max(one.measured_bytes for one in found)
-        found.insert(0, Comparison("all", plan.peak_bytes, whole))
+        found.insert(0, Comparison(WHOLE, plan.peak_bytes, whole))
     return found
 
 
