@@ -234,3 +234,43 @@ def test_the_state_lies_where_systemd_or_the_user_puts_it() -> None:
     assert user.state_dir == Path("/state/splat-miner")
     own = load_settings(environ={**systemd, "MINER_STATE_DIR": "/own"}).daemon
     assert own.state_dir == Path("/own")
+
+
+def test_a_preset_on_a_base_says_only_what_differs(tmp_path: Path) -> None:
+    """The rest is the base's; flags and the environment still lie above both."""
+    path = tmp_path / "mine.toml"
+    path.write_text("base = 'flux-schnell'\n[text_to_image]\nbatch_size = 2\n")
+    own = load_settings(str(path), environ={}).preset
+    base = load_settings("flux-schnell", environ={}).preset
+
+    assert own.name == "mine"
+    assert own.text_to_image == base.text_to_image.model_copy(update={"batch_size": 2})
+    assert own.surface == base.surface
+    flags = {"text_to_image": {"batch_size": 1}}
+    assert load_settings(str(path), flags, {}).preset.text_to_image.batch_size == 1
+
+
+@pytest.mark.parametrize("base", ["'nope'", "'gpu-8gb'", "1", "'../mini'", "['mini']"])
+def test_a_base_is_a_shipped_preset_that_has_none(tmp_path: Path, base: str) -> None:
+    """Anything else is named, so that there is no chain and no circle."""
+    path = tmp_path / "mine.toml"
+    path.write_text(f"base = {base}\n")
+    with pytest.raises(ConfigError, match="base"):
+        load_settings(str(path), environ={})
+
+
+def test_wishes_of_the_memory_plan_are_checked(tmp_path: Path) -> None:
+    """Single components by name; what a component cannot do is refused with its name."""
+    environ = {"MINER_MEMORY__PRECISION": "nf4", "MINER_MEMORY__PRECISION_OF__VAE": "bf16"}
+    memory = load_settings("mini", environ=environ).preset.memory
+
+    assert (memory.precision, memory.precision_of) == ("nf4", {"vae": "bf16"})
+    for values in (
+        {"residency_of": {"vae": "streamed"}},
+        {"residency_of": {"nose": "host"}},
+        {"precision": "fp4"},
+        {"precision_of": {"vae": "auto"}},
+        {"limit_bytes": -1},
+    ):
+        with pytest.raises(ConfigError, match="memory"):
+            load_settings("mini", {"memory": values}, {})

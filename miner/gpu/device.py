@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from miner.errors import DeviceError
+from miner.gpu.host_memory import host_memory
 from miner.gpu.plan import Card
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -51,16 +51,16 @@ class Device:
         """Memory that could be had now: of the GPU, or of the machine without its caches."""
         if self.is_cuda:
             return torch.cuda.mem_get_info(self.torch_device)[0]
-        return host_memory("MemAvailable")
+        return host_memory().free_bytes
 
     def card(self) -> Card:
         """What a plan has to know of it now, with what this process holds counted as taken."""
-        host = host_memory("MemAvailable")
+        host = host_memory()
         if not self.is_cuda:
-            return Card(self.name, host_memory("MemTotal"), host, None, host)
+            return Card(self.name, host.total_bytes, host.free_bytes, None, host.free_bytes)
         free, total = torch.cuda.mem_get_info(self.torch_device)
         capability = torch.cuda.get_device_capability(self.torch_device)
-        return Card(self.name, total, free, capability, host)
+        return Card(self.name, total, free, capability, host.free_bytes)
 
     def memory(self) -> dict[str, int]:
         """Readings of a GPU in bytes, by name; none on the CPU.
@@ -89,18 +89,6 @@ class Device:
         if self.is_cuda:
             return torch.cuda.max_memory_allocated(self.torch_device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
-def host_memory(name: str) -> int:
-    """Bytes of one entry of the kernel's account of memory, such as "MemAvailable".
-
-    Raises:
-        DeviceError: the kernel does not say.
-    """
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise DeviceError("the kernel does not say how much memory is available")
 
 
 def choose_device(wanted: str = "auto") -> Device:
