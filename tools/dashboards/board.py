@@ -52,8 +52,16 @@ class Board:
 
 def render(board: Board) -> str:
     """The board as the JSON that Grafana imports, with sorted keys."""
-    built = json.loads(json.dumps(_dashboard(board).build(), cls=JSONEncoder))
-    return json.dumps(built, indent=1, sort_keys=True) + "\n"
+    return json.dumps(plain(_dashboard(board).build()), indent=1, sort_keys=True) + "\n"
+
+
+def plain(built: models.Dashboard) -> dict[str, Any]:
+    """The board as values of JSON, without the fields of other kinds of variables."""
+    found: dict[str, Any] = json.loads(json.dumps(built, cls=JSONEncoder))
+    for variable in found["templating"]["list"]:
+        for name in ("auto", "auto_min", "auto_count"):
+            variable.pop(name, None)
+    return found
 
 
 def _dashboard(board: Board) -> dashboard.Dashboard:
@@ -111,7 +119,6 @@ def _variable(name: str, label: str, query: str) -> dashboard.QueryVariable:
         .label(label)
         .datasource(SOURCE)
         .query({"query": query, "refId": name})
-        .definition(query)
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
@@ -128,7 +135,6 @@ def _annotation(name: str, colour: str, expr: str, tags: str) -> dashboard.Annot
         .datasource(SOURCE)
         .enable(True)
         .icon_color(colour)
-        .expr(expr)
         .title_format(name)
         .tag_keys(tags)
         .target(target(Query(expr), "Anno"))

@@ -1,0 +1,1 @@
+"""Trying out how the miner is watched: ``python -m tools.observe``, or ``make observe``."""
