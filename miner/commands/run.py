@@ -32,6 +32,8 @@ def run(
     metrics_port: Annotated[int | None, typer.Option(help="What Prometheus scrapes.")] = None,
 ) -> None:
     """Answer validators until SIGTERM; SIGHUP reads the settings again."""
+    import faulthandler
+
     import uvloop
 
     from miner.app.daemon import Daemon
@@ -46,6 +48,8 @@ def run(
         "api": {"port": api_port},
         "metrics": {"port": metrics_port},
     }
+
+    faulthandler.enable()  # a watchdog's SIGABRT then shows where the event loop hung
 
     async def live() -> None:
         await Daemon(load(flags, config=config), lambda: load(flags, config=config)).run()
