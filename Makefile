@@ -5,14 +5,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 TORCH := $(shell sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
+GRAFANA := tests/observe/schema/node_modules/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo test test-systemd bench lint format clean
+.PHONY: demo observe test test-systemd bench lint format clean
 
 demo: $(STAMP)
 	$(BIN)/miner demo -o out/demo
 
-test: lint $(STAMP)
+# A daemon under light load and a Prometheus with the shipped rules; Ctrl-C ends both.
+observe: $(STAMP)
+	$(BIN)/python -m tools.observe
+
+test: lint $(STAMP) $(GRAFANA)
 	$(BIN)/python -m pytest --import-mode=importlib
 
 # The service under a real systemd: needs root and Debian's package systemd, and says so where they are missing.
@@ -41,6 +46,13 @@ $(STAMP): pyproject.toml
 	@echo "compiling the numeric parts of rembg: a minute, once"
 	$(BIN)/python -c 'import rembg'
 	touch $@
+
+# Grafana's own types, for one test of the boards; without npm that test is skipped.
+$(GRAFANA): tests/observe/schema/package.json
+	@if command -v npm > /dev/null; then \
+		cd $(<D) && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
+			&& touch node_modules/.installed; \
+	else echo "npm is missing: the types of the boards are not checked"; fi
 
 clean:
 	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache

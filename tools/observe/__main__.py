@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from miner.admission.signature import new_hotkey
 from miner.commands.demo_miner import running, write_settings
+from miner.errors import ControlError
 from tools.observe import prometheus
 from tools.observe.exhibit import exhibit
 from tools.observe.load import wave
@@ -25,7 +27,18 @@ LIMIT_SECONDS = 60.0
 
 
 def main() -> int:
-    """Runs until Ctrl-C."""
+    """Runs until Ctrl-C; exit status 1 where something does not start."""
+    try:
+        _watch()
+    except KeyboardInterrupt:
+        print("ended")
+    except (ControlError, FileNotFoundError, TimeoutError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _watch() -> None:
     validator = new_hotkey()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="miner-observe-")))
@@ -34,20 +47,14 @@ def main() -> int:
         miner = stack.enter_context(running(settings, hotkey, folder / "daemon.log"))
         other = stack.enter_context(exhibit())
         page = miner.addresses["metrics"].removeprefix("http://")
-        try:
-            found = stack.enter_context(prometheus.running(folder, [page, other.address], PORT))
-        except (FileNotFoundError, TimeoutError) as error:
-            print(f"{error}; on Debian: apt-get install prometheus", file=sys.stderr)
-            return 1
+        found = stack.enter_context(prometheus.running(folder, [page, other.address], PORT))
         print(f"daemon:     http://{page}/metrics\nexhibit:    http://{other.address}/metrics")
         print(f"prometheus: {found.address}/alerts and {found.address}/graph")
         print("Ctrl-C ends it", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                other.move()
-                asyncio.run(wave(miner, validator, 2, LIMIT_SECONDS))
-                asyncio.run(asyncio.sleep(PAUSE_SECONDS))
-    return 0
+        while True:
+            other.move()
+            asyncio.run(wave(miner, validator, 2, LIMIT_SECONDS))
+            time.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ def running(folder: Path, targets: Sequence[str], port: int = 0) -> Iterator[Pro
     """
     program = shutil.which("prometheus")
     if program is None:
-        raise FileNotFoundError("prometheus is not installed")
+        raise FileNotFoundError(
+            "prometheus is not installed; on Debian: apt-get install prometheus"
+        )
     settings, log = folder / "prometheus.yml", folder / "prometheus.log"
     settings.write_text(yaml.safe_dump(configuration(targets)), encoding="utf-8")
     host = f"127.0.0.1:{port or _free_port()}"
