@@ -19,6 +19,7 @@ from miner.commands.demo import demo
 from miner.commands.doctor import doctor
 from miner.commands.fetch import fetch
 from miner.commands.generate import generate
+from miner.commands.image import image
 from miner.commands.journal import journal
 from miner.commands.plan import plan
 from miner.commands.render import render
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(run, demo, validators, generate, convert, render, fetch, bench),
+    *(run, demo, validators, generate, image, convert, render, fetch, bench),
     *(validator, validator_serve, doctor, plan),
 ):
     app.command()(command)

@@ -74,6 +74,7 @@ WITHOUT_TORCH = [
     "miner.gpu.weights",
     "miner.gpu.fetch",
     "miner.pipeline.prompts",
+    "miner.pipeline.aspects",
     "miner.pipeline.images",
     "miner.pipeline.quality",
     "miner.dreamgaussian.settings",

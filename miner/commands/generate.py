@@ -132,9 +132,14 @@ def _read_prompts(path: Path) -> list[str]:
 def _load(settings: Settings, work: _Work, reporter: Reporter) -> Pipeline:
     with reporter.task(f"loading the preset {settings.preset.name}"):
         from miner.pipeline.pipeline import Pipeline
+        from miner.pipeline.planned import plan_here
 
         pipeline = Pipeline.load(
-            settings.preset, settings.weights, settings.device, text_to_image_too=not work.image
+            settings.preset,
+            settings.weights,
+            settings.device,
+            text_to_image_too=not work.image,
+            plan=plan_here(settings.preset, settings.device, settings.daemon.rollback),
         )
     reporter.note(f"on {pipeline.device.name}; background removal by {pipeline.remover.provider}")
     reporter.timings("loaded", pipeline.load_timings)

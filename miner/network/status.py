@@ -72,6 +72,7 @@ def _worker(worker: WorkerHealth) -> dict[str, Any]:
         "memory_bytes": dict(worker.memory),
         "load_seconds": {k: finite(v) for k, v in worker.load_seconds.items()},
         "last_error": worker.last_error,
+        "plan": dict(worker.plan),
     }
 
 

@@ -215,7 +215,12 @@ def test_the_environment_of_a_worker() -> None:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": "1",
     }
-    assert worker_environment(None, {}) == {"PYTHONPATH": root, "OMP_WAIT_POLICY": "PASSIVE"}
+    mine = {"PYTHONPATH": root, "PYTORCH_ALLOC_CONF": "backend:native"}
+    assert worker_environment(None, mine) == {
+        "PYTHONPATH": f"{root}:{root}",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTORCH_ALLOC_CONF": "backend:native",
+    }
 
 
 def test_it_works_with_uvloop_too(tmp_path: Path) -> None:
