@@ -84,7 +84,7 @@ def running(folder: Path, targets: Sequence[str], port: int = 0) -> Iterator[Pro
     program = shutil.which("prometheus")
     if program is None:
         raise FileNotFoundError(
-            "prometheus is not installed; on Debian: apt-get install prometheus"
+            "no prometheus; on Debian: apt-get install prometheus"
         )
     settings, log = folder / "prometheus.yml", folder / "prometheus.log"
     settings.write_text(yaml.safe_dump(configuration(targets)), encoding="utf-8")
