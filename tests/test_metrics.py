@@ -64,6 +64,7 @@ def fill(metrics: Metrics) -> None:
         WorkerHealth("0", "ready", heartbeat_age=0.5, memory=memory, load_seconds={"flux": 3.0})
     )
     metrics.worker_restarted("0", "hung")
+    metrics.out_of_memory("text_to_image", recovered=True)
     metrics.generator_active("triposr")
     metrics.rollback_state("open", ("smaller_chunk",))
     metrics.rollback_changed("open", "exception")

@@ -252,21 +252,12 @@ class Life:
             at=now,
             plan=head.get("plan") or {},
         )
-        self._tell_plan(self.readiness.plan)
+        if self.readiness.plan:
+            self._tools.metrics.plan(MemoryPlan.from_json(self.readiness.plan))
         self._channel = channel
         took = now - self._began_at
         log.info("worker %s: ready on %s after %.1f s", self._name, head["device"], took)
         self._changed()
-
-    def _tell_plan(self, values: Mapping[str, Any]) -> None:
-        if not values:
-            return
-        plan = MemoryPlan.from_json(values)
-        self._tools.metrics.plan(plan)
-        parts = (f"{one.component} {one.precision} {one.residency}" for one in plan.stages)
-        log.info("worker %s: plan: %s", self._name, ", ".join(parts))
-        for warning in plan.warnings:
-            log.warning("worker %s: plan: %s", self._name, warning)
 
     # Serving
 
