@@ -83,9 +83,7 @@ def running(folder: Path, targets: Sequence[str], port: int = 0) -> Iterator[Pro
     """
     program = shutil.which("prometheus")
     if program is None:
-        raise FileNotFoundError(
-            "no prometheus; on Debian: apt-get install prometheus"
-        )
+        raise FileNotFoundError("no prometheus; on Debian: apt-get install prometheus")
     settings, log = folder / "prometheus.yml", folder / "prometheus.log"
     settings.write_text(yaml.safe_dump(configuration(targets)), encoding="utf-8")
     host = f"127.0.0.1:{port or _free_port()}"
