@@ -12,7 +12,7 @@ from miner.errors import OutOfMemory, StageError
 from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.attempts import Made, attempt
 from miner.pipeline.cancel import CancelFlag
-from tests.fakes.engines import Quick, Sleeping, SlowToLoad
+from tests.fakes.engines import Planned, Quick, Sleeping, SlowToLoad
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,3 +60,7 @@ class Ill(Quick):
             case 2:
                 raise OutOfMemory("reconstruct", "the device ran out of memory")
         return super().generate(spec, progress, cancel, plan)
+
+
+class Precise(Planned):
+    """Tells its precision in its plan; some cannot be loaded or warmed up."""
