@@ -25,6 +25,7 @@ from miner.commands.plan import plan
 from miner.commands.render import render
 from miner.commands.run import run
 from miner.commands.service import service
+from miner.commands.top import top
 from miner.commands.validator import validator
 from miner.commands.validator_serve import validator_serve
 from miner.commands.validators import validators
@@ -45,7 +46,7 @@ app = typer.Typer(
 )
 for command in (
     *(run, demo, validators, generate, image, convert, render, fetch, bench),
-    *(validator, validator_serve, doctor, plan),
+    *(validator, validator_serve, doctor, plan, top),
 ):
     app.command()(command)
 for group, name in (

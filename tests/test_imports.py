@@ -95,6 +95,7 @@ WITHOUT_TORCH = [
     "miner.doctor.examine",
     "miner.commands.outputs",
     "miner.commands.plan",
+    "miner.commands.top",
     "miner.cli",
 ]
 """Also without diffusers, transformers, rembg and onnxruntime."""

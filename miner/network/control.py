@@ -19,6 +19,7 @@ from aiohttp import web
 
 from miner.errors import BadOption, BindError
 from miner.network.control_client import MAX_PATH_BYTES, SOCKET_NAME
+from miner.network.overview import overview
 from miner.network.replies import Handler, covering, json_reply
 from miner.network.status import status
 from miner.network.view import DaemonControl, DaemonView
@@ -35,6 +36,7 @@ def control_application(
     """The verbs: ``GET`` reads, ``POST`` moves; ``/restore?hold=1`` also holds the primary."""
     application = web.Application(middlewares=[covering("control", view.metrics)])
     application.router.add_get("/status", _status(view, clock))
+    application.router.add_get("/overview", _overview(view, clock))
     application.router.add_get("/validators", _validators(view))
     application.router.add_post("/drain", _drain(view, daemon))
     application.router.add_post("/reload", _reload(daemon))
@@ -109,6 +111,13 @@ def _remove_old(path: Path) -> None:
 def _status(view: DaemonView, clock: Callable[[], float]) -> Handler:
     async def page(request: web.Request) -> web.Response:
         return json_reply(status(view, clock()))
+
+    return page
+
+
+def _overview(view: DaemonView, clock: Callable[[], float]) -> Handler:
+    async def page(request: web.Request) -> web.Response:
+        return json_reply(await overview(view, clock()))
 
     return page
 

@@ -113,7 +113,7 @@ class Recent:
             asked = [dict(line) for line in self._view.validators()]
         except UnknownRoute:
             asked = []
-        return _reply({"asked": asked, "peers": _peers(self._view)})
+        return _reply({"asked": asked, "peers": permitted(self._view)})
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request, self._limits)
@@ -162,7 +162,7 @@ def describe(record: JobRecord, line: JobLine | None) -> dict[str, Any]:
     }
 
 
-def _peers(view: DaemonView) -> list[dict[str, Any]]:
+def permitted(view: DaemonView) -> list[dict[str, Any]]:
     """The validators of the subnet, most stake first."""
     if view.peers is None:
         return []
