@@ -35,7 +35,8 @@ def fit(choices: Choices) -> Choices:
     if choices.template or not choices.config.is_file():
         return choices
     # Not this shell's environment: the service will not have it.
-    loaded = load(environ={"HOME": "/nonexistent"}, config=choices.config)
+    environ = {"HOME": "/nonexistent", "XDG_DATA_HOME": str(choices.data)}
+    loaded = load(environ=environ, config=choices.config)
     if loaded.origin("state_dir") != "default":
         raise ConfigError(
             f"{choices.config}: state_dir: systemd gives the service a folder of its own "
@@ -46,6 +47,11 @@ def fit(choices: Choices) -> Choices:
         raise ConfigError(
             f"{choices.config}: wallet: systemd hands the hotkey to the service, which may read "
             "no other; take hotkey_file and name out, and give the file as --hotkey"
+        )
+    if choices.user is None and _is_hidden(loaded.settings.weights):
+        raise ConfigError(
+            f"{choices.config}: weights: a service cannot see {loaded.settings.weights}; "
+            f"move them to {choices.data / 'splat-miner' / 'weights'} and take the key out"
         )
     hotkey = choices.hotkey if daemon.signs else None
     return replace(choices, hotkey=hotkey, drain_seconds=daemon.queue.drain_seconds)
@@ -59,7 +65,7 @@ def check(choices: Choices) -> Choices:
     """
     visible = False
     for path in _needed(choices):
-        hidden = any(path.is_relative_to(folder) for folder in HIDDEN)
+        hidden = _is_hidden(path)
         if hidden and (choices.user is None or path.is_relative_to("/root")):
             raise ConfigError(
                 f"{path}: a service cannot see it; install the program outside of "
@@ -69,6 +75,10 @@ def check(choices: Choices) -> Choices:
             _check_open(path)
         visible = visible or hidden
     return replace(choices, home_visible=visible)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in HIDDEN)
 
 
 def _needed(choices: Choices) -> Iterator[Path]:

@@ -93,6 +93,7 @@ def test_the_settings_decide_about_key_and_drain(tmp_path: Path) -> None:
         ('state_dir = "/srv/state"\n', "state_dir"),
         ('[wallet]\nhotkey_file = "/etc/key"\n', "--hotkey"),
         ('[wallet]\nname = "mine"\n', "--hotkey"),
+        ('weights = "/home/me/weights"\n', "weights"),
         ("[axom]\nport = 1\n", "axom"),
     ],
 )

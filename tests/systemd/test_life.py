@@ -16,8 +16,10 @@ import pytest
 from miner.admission.signature import Signer, new_hotkey, write_hotkey
 from tests.systemd.machine import HERE, INSTALLED, Machine, booted, why_not
 
+MISSING = why_not()
+
 pytestmark = [
-    pytest.mark.skipif(why_not() is not None, reason=f"a real systemd: {why_not()}"),
+    pytest.mark.skipif(MISSING is not None, reason=f"a real systemd: {MISSING}"),
     pytest.mark.timeout(600),
 ]
 
