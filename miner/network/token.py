@@ -80,10 +80,15 @@ class Guard:
         return self._token is not None
 
     def middleware(self, public: Collection[str]) -> Middleware:
-        """Refuses requests without the token, but for the routes of these canonical paths."""
+        """Refuses requests without the token, but for the routes of these canonical paths.
+
+        Without a token, pages in browsers (they alone send an Origin) are held to ``refuse_names``.
+        """
 
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if "Origin" in request.headers:
+                self.refuse_names(request)
             resource = request.match_info.route.resource
             if resource is None or resource.canonical not in public:
                 self.require(request)

@@ -85,9 +85,7 @@ class Browser:
     async def page(self, width: int = 1280, height: int = 900, **look: Any) -> Page:
         """A blank page of that size; ``look`` as in ``Page.look``."""
         made = await self.call("Target.createTarget", url="about:blank")
-        attached = await self.call(
-            "Target.attachToTarget", targetId=made["targetId"], flatten=True
-        )
+        attached = await self.call("Target.attachToTarget", targetId=made["targetId"], flatten=True)
         page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
         for domain in ("Page", "Runtime", "Log", "Network"):
             await page.call(f"{domain}.enable")
@@ -149,14 +147,13 @@ class Page:
 
     async def until(self, expression: str) -> None:
         """Returns when an expression is true there."""
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                check = f"(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()"
-                while not await self.ask(check):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            text = await self.ask("document.body?.innerText")
-            pytest.fail(f"never true: {expression}\n{self.errors}\n{text}")
+        check = f"(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()"
+        end = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while not await self.ask(check):
+            if asyncio.get_running_loop().time() > end:
+                text = await self.ask("document.body?.innerText")
+                pytest.fail(f"never true: {expression}\n{self.errors}\n{text}")
+            await asyncio.sleep(0.05)
 
     async def press(self, key: str, code: int = 0, text: str = "") -> None:
         """One key; ``text`` for those that write."""
@@ -175,20 +172,14 @@ class Page:
         told = await self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         data = base64.b64decode(told["data"])
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            _write(path, data)
         return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
 
 
 @contextlib.asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Browser]:
     """A Chromium with a profile of its own; it and all its processes are gone afterwards."""
-    process = subprocess.Popen(  # its own group: it has many processes
-        [program(), *FLAGS, f"--user-data-dir={folder}", "about:blank"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = _start(folder)
     try:
         address = await _address(folder / "DevToolsActivePort", process)
         async with (
@@ -208,10 +199,28 @@ async def browser(folder: Path) -> AsyncIterator[Browser]:
         process.wait()
 
 
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    """In a group of its own: it has many processes."""
+    return subprocess.Popen(
+        [program(), *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _told(file: Path) -> list[str]:
+    return file.read_text().split("\n") if file.is_file() else []
+
+
 async def _address(file: Path, process: subprocess.Popen[bytes]) -> str:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (file.is_file() and file.read_text().count("\n")):
+        while len(told := _told(file)) < 2:
             assert process.poll() is None, "chromium ended at once"
             await asyncio.sleep(0.05)
-    port, path = file.read_text().split("\n")[:2]
-    return f"ws://127.0.0.1:{port}{path}"
+    return f"ws://127.0.0.1:{told[0]}{told[1]}"

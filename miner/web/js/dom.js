@@ -67,7 +67,9 @@ export function seconds(value) {
 }
 
 export function ago(unix) {
-  return unix ? `${seconds(Math.max(0, Math.floor(Date.now() / 1000 - unix)) || 0).replace(".00", "")} ago` : "–";
+  if (!unix) return "–";
+  const passed = Math.max(0, Math.floor(Date.now() / 1000 - unix));
+  return passed < 10 ? (passed < 2 ? "now" : `${passed} s ago`) : `${seconds(passed)} ago`;
 }
 
 export function bytes(value) {

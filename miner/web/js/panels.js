@@ -63,7 +63,7 @@ function plan(now) {
   const made = now.plan ?? now.workers.find((one) => one.plan)?.plan;
   pairs($("plan"), [
     ["Preset", now.preset], ["Runs on", now.device], ["Workers", now.workers.length],
-    ["Loading took", loading(now.workers)], ["Fits", made?.card?.name],
+    ["Loading took", loading(now.workers)], ["Planned for", made?.card?.name],
   ]);
   show($("plan-table"), made?.stages ?? [], (stages) => stages.length ? [table("Where each part lies",
     ["Part", "Numbers", "Lies", "Peak"],
@@ -86,8 +86,8 @@ export function validators({ asked, peers }, jobs) {
   }
   const rows = asked.length ? asked.map(pulled) : peers.slice(0, 16).map((peer) => called(peer, seen.get(peer.hotkey)));
   const heads = asked.length ? ["Validator", "State", "Tasks", "Accepted", "Score", "Average", "Reward"]
-    : ["Validator", "Stake", "Of the last jobs", "Failed", "Last"];
-  const caption = asked.length ? "Validators that this miner asks for tasks" : "Validators of the subnet that may call";
+    : ["Validator", "Stake", "Jobs", "Failed", "Last"];
+  const caption = asked.length ? "Validators that this miner asks for tasks" : "Validators of the subnet, and their share of the last jobs";
   show($("validators"), [heads, rows], () => rows.length ? [table(caption, heads, rows)]
     : [el("p", { class: "quiet" }, "None is known: this miner neither serves nor asks validators, or the chain has not been read.")]);
 }

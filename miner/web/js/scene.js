@@ -36,14 +36,15 @@ export class View {
     this.scene.add(this.mesh);
     const box = this.mesh.getBoundingBox(true);
     this.center = box.getCenter(new THREE.Vector3());
-    this.radius = Math.max(1e-3, box.getSize(new THREE.Vector3()).length() / 2);
+    const size = box.getSize(new THREE.Vector3());
+    this.radius = Math.max(1e-3, (Math.max(size.x, size.y, size.z) + size.length()) / 4);
     this.reset();
   }
 
   reset() {
     if (!this.center) return;
     const narrow = Math.min(1, this.camera.aspect);
-    const distance = (this.radius * 1.05) / Math.sin((FOV_DEG * Math.PI) / 360) / narrow;
+    const distance = (this.radius * 1.1) / Math.sin((FOV_DEG * Math.PI) / 360) / narrow;
     this.camera.near = distance / 100;
     this.camera.far = distance * 10;
     this.camera.updateProjectionMatrix();

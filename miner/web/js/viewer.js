@@ -9,6 +9,7 @@ let turn = 0; // counts openings: what loads for an earlier one is dropped
 export function prepareViewer() {
   const dialog = $("viewer");
   $("viewer-close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", leave);
   $("viewer-reset").addEventListener("click", () => scene?.reset());
   $("viewer-spin").addEventListener("click", () => spin(!scene?.spinning));
