@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from miner.admission.signature import Signer, new_hotkey, write_hotkey
-from tests.systemd.machine import HERE, INSTALLED, Machine, booted, why_not
+from tests.systemd.machine import HERE, INSTALLED, ROOT, Machine, booted, why_not
 
 MISSING = why_not()
 
@@ -110,6 +110,8 @@ def prepare(machine: Machine, folder: Path) -> Signer:
     machine.warm_numba(Path("/var/cache/private/splat-miner/numba"))
     told = machine.run(MINER, "service", "install")
     assert "wrote /etc/systemd/system/miner.service" in told.stdout
+    written = machine.path("/etc/systemd/system/miner.service").read_text()
+    assert written == (ROOT / "systemd" / "miner.service").read_text()  # where it ships to
     verified = machine.run("systemd-analyze", "verify", "miner.service")
     assert verified.stderr == ""
     machine.drop_in("miner.service", IMPATIENT)
