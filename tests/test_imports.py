@@ -89,6 +89,7 @@ WITHOUT_TORCH = [
     "miner.network.intake",
     "miner.app.daemon",
     "miner.network.api",
+    "miner.rendering.thumbnail",
     "miner.network.control",
     "miner.commands.ctl",
     "miner.commands.doctor",

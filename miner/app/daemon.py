@@ -85,6 +85,7 @@ class Daemon:
         self._parts: Parts | None = None
         self._main: asyncio.Task[object] | None = None
         self._keypair: Signer | None = None
+        self._token: str | None = None
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -246,6 +247,7 @@ class Daemon:
         daemon = settings.daemon
         source = PeersSource(preflight.initial_peers(daemon.chain.network))
         self._keypair = keypair = preflight.our_hotkey(daemon)
+        self._token = preflight.api_token(daemon.api)
         journal = await stack.enter_async_context(
             await Journal.open(daemon.state_dir, daemon.journal)
         )
@@ -291,9 +293,8 @@ class Daemon:
     async def _open_api(
         self, doors: contextlib.AsyncExitStack, parts: Parts, api: ApiSettings
     ) -> None:
-        token = preflight.api_token(api)
-        page = preflight.shows_page(api, token)
-        pages = api_application(parts, "api", api, token, page)
+        page = preflight.shows_page(api, self._token)
+        pages = api_application(parts, "api", api, self._token, page)
         await self._open(doors, pages, "api", api.host, api.port, api)
         if api.competition != "off":
             pages = competition_application(parts, api)

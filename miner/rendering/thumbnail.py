@@ -79,7 +79,7 @@ def _projected(gaussians: Gaussians, size_px: int) -> Footprints:
     low, high = np.quantile(means[:, :2], (0.005, 0.995), axis=0)
     scale = MARGIN * size_px / max(float((high - low).max()), 1e-6)
     offsets = (means[:, :2] - (low + high) / 2) * scale
-    centers = offsets * np.float32([1, -1]) + np.float32(size_px / 2)
+    centers = offsets * np.array([1, -1], np.float32) + np.float32(size_px / 2)
     axes = _axes(gaussians.quats[shown]) * np.exp(gaussians.log_scales[shown])[:, None, :]
     flat = np.float32(scale * growth) * np.einsum("ij,njk->nik", turn[:2], axes)
     xx, yy = (flat[:, 0] ** 2).sum(1) + BLUR, (flat[:, 1] ** 2).sum(1) + BLUR
@@ -113,7 +113,8 @@ def _camera() -> Floats:
     cy, sy, cp, sp = np.cos(YAW), np.sin(YAW), np.cos(PITCH), np.sin(PITCH)
     yaw = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    return (pitch @ yaw).astype(np.float32)
+    turn: Floats = (pitch @ yaw).astype(np.float32)
+    return turn
 
 
 def _axes(quats: Floats) -> Floats:
@@ -143,7 +144,8 @@ def _composited(prints: Footprints, size_px: int) -> NDArray[np.uint8]:
     mixed = [np.bincount(pixels, weights * colors[:, c], total) for c in range(3)]
     straight = np.stack(mixed, axis=1) / np.maximum(cover, 1e-6)[:, None]
     rgba = np.concatenate([straight, cover[:, None]], axis=1)
-    return np.rint(np.clip(rgba, 0, 1) * 255).astype(np.uint8).reshape(size_px, size_px, 4)
+    rounded: NDArray[np.uint8] = np.rint(np.clip(rgba, 0, 1) * 255).astype(np.uint8)
+    return rounded.reshape(size_px, size_px, 4)
 
 
 def _fragments(

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from miner.app import preflight
 from miner.doctor.case import Host
 from miner.errors import BindError, ConfigError, DeviceError, WeightsError
-from miner.settings import Settings, load_settings
+from miner.settings import ApiSettings, Settings, load_settings
 from tests.doctor.machines import BLIND, Programs, nvidia
 
 
@@ -75,3 +75,21 @@ async def test_what_should_be_mended_is_told_and_stops_nothing(tmp_path: Path) -
     told = next(line for line in lines if line.get("name") == "disk")
     assert told["log_level"] == "warning"
     assert "max_result_bytes" in told["mend"]
+
+
+def test_the_page_is_off_where_others_reach_it_and_nobody_is_asked(tmp_path: Path) -> None:
+    """Off loopback it needs a token; the log says why it is not there."""
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    here, there = ApiSettings(), ApiSettings(host="0.0.0.0")
+    locked = ApiSettings(host="0.0.0.0", token_file=token)
+
+    assert preflight.api_token(here) is None
+    assert preflight.shows_page(here, None)
+    with capture_logs() as lines:
+        assert not preflight.shows_page(there, None)
+    assert [line["event"] for line in lines] == ["page_off"]
+    assert preflight.shows_page(locked, preflight.api_token(locked))
+    assert not preflight.shows_page(ApiSettings(page=False), None)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        preflight.api_token(ApiSettings(token_file=tmp_path / "missing"))
