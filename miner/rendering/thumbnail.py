@@ -28,6 +28,13 @@ SIZE_PX: Final = 192
 MAX_SHOWN: Final = 40_000
 """A thing of more Gaussians is shown by a sample, each a little larger; that bounds the memory."""
 MAX_RADIUS_PX: Final = 24
+MAX_FRAGMENTS: Final = 8_000_000
+"""Pixels looked at for all footprints together. Where Gaussians are so large that it would be more,
+the picture is made of fewer pixels; where that is still too much, some Gaussians are left out, and
+the others cover their place."""
+COARSER: Final = (1.0, 0.67, 0.5)
+"""Shares of the picture's side at which it is tried."""
+CHUNK_FRAGMENTS: Final = 500_000
 YAW, PITCH = 0.45, 0.3
 """Radians by which the camera stands to the right of the front, and above it."""
 MARGIN: Final = 0.92
@@ -62,7 +69,17 @@ def picture(gaussians: Gaussians, size_px: int = SIZE_PX) -> NDArray[np.uint8]:
     """[S,S,4] uint8 RGBA with straight alpha: the thing on nothing, from the front, a bit aside."""
     if not len(gaussians):
         return np.zeros((size_px, size_px, 4), np.uint8)
-    return _composited(_projected(gaussians, size_px), size_px)
+    for share in COARSER:
+        side_px = round(size_px * share)
+        prints = _projected(gaussians, side_px)
+        if _looked_at(prints) <= MAX_FRAGMENTS:
+            break
+    made = _composited(_affordable(prints), side_px)
+    if side_px == size_px:
+        return made
+    return np.asarray(
+        Image.fromarray(made, "RGBA").resize((size_px, size_px), Image.Resampling.BICUBIC)
+    )
 
 
 def png(gaussians: Gaussians) -> bytes:
@@ -106,6 +123,21 @@ def _sample(gaussians: Gaussians) -> tuple[NDArray[np.int64], float]:
         return np.arange(count), 1.0
     chosen = np.random.default_rng(0).choice(count, MAX_SHOWN, replace=False)
     return np.sort(chosen), float(np.sqrt(count / MAX_SHOWN))
+
+
+def _affordable(prints: Footprints) -> Footprints:
+    """All footprints, or as many of them, by chance, as there may be fragments."""
+    looked_at = _looked_at(prints)
+    if looked_at <= MAX_FRAGMENTS:
+        return prints
+    chances = np.random.default_rng(0).random(len(prints.radii))
+    kept = chances < MAX_FRAGMENTS / looked_at
+    return Footprints(*(values[kept] for values in prints))
+
+
+def _looked_at(prints: Footprints) -> float:
+    """Pixels of all footprints."""
+    return float(((2 * prints.radii + 1) ** 2).sum())
 
 
 def _camera() -> Floats:
@@ -152,10 +184,13 @@ def _fragments(
     prints: Footprints, size_px: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Pixel, rank of the Gaussian and alpha of everything that is drawn."""
-    found = [
-        _fragments_of(prints, np.flatnonzero(prints.radii == radius), int(radius), size_px)
-        for radius in np.unique(prints.radii)
-    ]
+    found = []
+    for radius in np.unique(prints.radii):
+        members = np.flatnonzero(prints.radii == radius)
+        step = max(1, CHUNK_FRAGMENTS // int(2 * radius + 1) ** 2)
+        for first in range(0, len(members), step):
+            some = members[first : first + step]
+            found.append(_fragments_of(prints, some, int(radius), size_px))
     pixels, ranks, alphas = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return pixels, ranks, alphas
 
