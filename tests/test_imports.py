@@ -89,7 +89,7 @@ WITHOUT_TORCH = [
     "miner.network.intake",
     "miner.app.daemon",
     "miner.network.api",
-    "miner.rendering.thumbnail",
+    "miner.network.picture_maker",
     "miner.network.control",
     "miner.commands.ctl",
     "miner.commands.doctor",

@@ -1,6 +1,6 @@
 """Pictures and viewers' files of finished splats, made when somebody looks and never in a hurry.
 
-Each is made by a process of its own that runs at the lowest priority (``rendering/thumbnail.py``):
+Each is made by a process of its own that runs at the lowest priority (``picture_maker.py``):
 the workers never wait for one, and the event loop does no arithmetic. One at a time, a bounded line
 behind it, a limit of time, and the last pictures are kept.
 """
@@ -21,7 +21,7 @@ MAX_KEPT = 256
 """Pictures, of some ten kilobytes each."""
 LIMIT_SECONDS = 60.0
 
-COMMAND = (sys.executable, "-m", "miner.rendering.thumbnail")
+COMMAND = (sys.executable, "-m", "miner.network.picture_maker")
 
 
 class Pictures:
