@@ -8,7 +8,7 @@ TORCH := $(shell sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
 GRAFANA := tests/observe/schema/node_modules/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo observe test test-systemd bench lint format clean
+.PHONY: demo observe soak test test-systemd bench lint format clean
 
 demo: $(STAMP)
 	$(BIN)/miner demo -o out/demo
@@ -16,6 +16,12 @@ demo: $(STAMP)
 # A daemon under light load and a Prometheus with the shipped rules; Ctrl-C ends both.
 observe: $(STAMP)
 	$(BIN)/python -m tools.observe
+
+# Faults and load for so many minutes, with a verdict and a page of plots; `make soak MINUTES=720` for a night.
+MINUTES ?= 5
+RATE ?= 0.5
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE) -o out/soak
 
 test: lint $(STAMP) $(GRAFANA)
 	$(BIN)/python -m pytest --import-mode=importlib

@@ -1,0 +1,130 @@
+"""Plots as SVG text, for a page without scripts: dots, lines and strips over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 1000, 220
+LEFT, RIGHT, TOP, BOTTOM = 62, 12, 22, 28
+TICKS = 5
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Where values lie in a plot; time goes from 0 to ``seconds``, values from 0 to ``top``."""
+
+    seconds: float
+    top: float
+
+    def x(self, at: float) -> float:
+        """Pixels from the left."""
+        return LEFT + (WIDTH - LEFT - RIGHT) * at / max(self.seconds, 1e-9)
+
+    def y(self, value: float) -> float:
+        """Pixels from above."""
+        share = min(1.0, value / max(self.top, 1e-9))
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+
+
+def plot(title: str, unit: str, axes: Axes, *layers: str) -> str:
+    """One figure: frame, ticks and what lies in it."""
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
+        *layers[:1],
+        *_value_ticks(axes, unit),
+        *_time_ticks(axes),
+        *layers[1:],
+        f'<text class="title" x="{LEFT}" y="14">{escape(title)}</text>',
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def bands(axes: Axes, spans: Iterable[tuple[str, float, float, float]]) -> str:
+    """Faults behind a plot: name, begin, end, and the end of the recovery; names in steps."""
+    parts = []
+    for name, began, lifted, over in spans:
+        label = escape(name)
+        parts.append(_band("fault", axes, began, max(lifted, began + axes.seconds / 500), label))
+        parts.append(_band("recovery", axes, lifted, over, f"{label}: recovery"))
+    return "".join(parts)
+
+
+def _band(kind: str, axes: Axes, start: float, end: float, label: str) -> str:
+    width = max(0.0, axes.x(end) - axes.x(start))
+    return (
+        f'<rect class="{kind}" x="{axes.x(start):.1f}" y="{TOP}" width="{width:.1f}"'
+        f' height="{HEIGHT - TOP - BOTTOM}"><title>{label}</title></rect>'
+    )
+
+
+def dots(axes: Axes, points: Iterable[tuple[float, float, str, str]]) -> str:
+    """Single values: seconds, value, class of style, and what a pointer over it shows."""
+    return "".join(
+        f'<circle class="{kind}" cx="{axes.x(at):.1f}" cy="{axes.y(value):.1f}" r="2.6">'
+        f"<title>{escape(label)}</title></circle>"
+        for at, value, kind, label in points
+    )
+
+
+def line(axes: Axes, points: Sequence[tuple[float, float | None]], kind: str) -> str:
+    """A line that is interrupted where there is no value."""
+    parts, begun = [], False
+    for at, value in points:
+        if value is None:
+            begun = False
+            continue
+        parts.append(f"{'L' if begun else 'M'}{axes.x(at):.1f} {axes.y(value):.1f}")
+        begun = True
+    return f'<path class="{kind}" d="{" ".join(parts)}"/>'
+
+
+def strip(
+    title: str, axes: Axes, states: Sequence[tuple[float, str]], kinds: Mapping[str, str]
+) -> str:
+    """A state over time as a coloured strip; ``kinds`` gives each state its class of style."""
+    height = 40
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">']
+    for (at, state), (until, _) in zip(states, [*states[1:], (axes.seconds, "")], strict=False):
+        width = max(0.0, axes.x(until) - axes.x(at)) + 0.5
+        parts.append(
+            f'<rect class="{kinds.get(state, "other")}" x="{axes.x(at):.1f}" y="18"'
+            f' width="{width:.1f}" height="16"><title>{escape(state)}</title></rect>'
+        )
+    parts.append(f'<text class="title" x="{LEFT}" y="12">{escape(title)}</text></svg>')
+    return "".join(parts)
+
+
+def nice(value: float) -> float:
+    """The next round number from a value on."""
+    if value <= 0:
+        return 1.0
+    unit = 10.0 ** math.floor(math.log10(value))
+    return next(unit * step for step in (1, 2, 2.5, 5, 10) if unit * step >= value * 0.9999)
+
+
+def _value_ticks(axes: Axes, unit: str) -> Iterable[str]:
+    for number in range(TICKS):
+        value = axes.top * number / (TICKS - 1)
+        y = axes.y(value)
+        label = f"{value:g}" if axes.top >= 4 or axes.top < 1 else f"{value:.2f}"
+        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        text = f"{label} {unit}" if number == TICKS - 1 else label
+        yield f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+
+
+def _time_ticks(axes: Axes) -> Iterable[str]:
+    hours = axes.seconds > 3 * 3600
+    minutes = axes.seconds > 300
+    unit, length = ("h", 3600.0) if hours else ("min", 60.0) if minutes else ("s", 1.0)
+    step = nice(axes.seconds / length / 8) * length
+    at = 0.0
+    while at <= axes.seconds:
+        yield (
+            f'<text class="tick" x="{axes.x(at):.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
+            f"{at / length:g} {unit}</text>"
+        )
+        at += step

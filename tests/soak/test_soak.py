@@ -1,0 +1,27 @@
+"""A short soak: real clients, a real daemon on the embedded preset, and faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak.run import soak
+from tests.soak.verdict import judge
+
+FAULTS = ("disk full", "worker killed", "chain out", "replies cut", "daemon killed")
+PATIENCE_SECONDS = 300.0
+"""For each recovery; no rule is about this number."""
+
+
+@pytest.mark.timeout(900)
+async def test_a_minute_of_faults_loses_nothing(tmp_path: Path) -> None:
+    """Workers and daemon killed, disk full, chain out, replies cut: each accepted promise has its
+    outcome, every splat decodes, memory is flat, and each fault is overcome.
+    """
+    record = await soak(tmp_path, 45.0, 0.25, FAULTS)
+    failed = [check for check in judge(record, PATIENCE_SECONDS) if not check.held]
+
+    assert not failed, (failed, record.counts())
+    assert [fault.name for fault in record.faults] == list(FAULTS)
+    assert record.counts()["done"] >= 5
