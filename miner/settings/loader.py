@@ -38,6 +38,7 @@ PRESET_SECTIONS = (
     "reconstruct",
     "surface",
     "dreamgaussian",
+    "self_check",
     "memory",
 )
 
@@ -59,8 +60,8 @@ class Options(DaemonSettings, BaseSettings):
 
     Attributes:
         preset: name of a preset, or path of a preset file ending in ``.toml``.
-        text_to_image, background, reconstruct, surface, dreamgaussian, memory: override keys of the
-            preset.
+        text_to_image, background, reconstruct, surface, dreamgaussian, self_check, memory: override
+            keys of the preset.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -73,6 +74,7 @@ class Options(DaemonSettings, BaseSettings):
     reconstruct: dict[str, Any] = {}
     surface: dict[str, Any] = {}
     dreamgaussian: dict[str, Any] = {}
+    self_check: dict[str, Any] = {}
     memory: dict[str, Any] = {}
 
     @classmethod
