@@ -1,4 +1,4 @@
-"""The process that makes pictures for the operator's page: ``python -m miner.network.picture_maker``.
+"""The process that makes pictures for the operator's page, run as a module.
 
 Reads a splat's file from standard input. With the argument "picture" it writes a PNG to standard
 output; with "view" the same splat as SPZ version 3, which viewers in browsers read and the subnet's

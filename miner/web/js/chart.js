@@ -36,7 +36,7 @@ function legend(stages) {
 
 function bars(rows, stages, width) {
   const height = rows.length * ROW + BOTTOM;
-  const left = width < 480 ? 96 : LEFT;
+  const left = width < 480 ? 104 : LEFT;
   const longest = Math.max(...rows.map((row) => total(row.parts)));
   const step = nice(longest / 4);
   const scale = (width - left - RIGHT) / Math.max(longest, step);
@@ -51,7 +51,7 @@ function bars(rows, stages, width) {
 }
 
 function bar(row, stages, y, left, scale) {
-  const fits = left < LEFT ? 13 : 22;
+  const fits = left < LEFT ? 12 : 20;
   const label = row.name.length > fits ? `${row.name.slice(0, fits - 1)}…` : row.name;
   const made = [svg("text", { class: "name", x: left - 8, y: y + 17, "text-anchor": "end" }, label)];
   let x = left;

@@ -45,14 +45,16 @@ function worker(one) {
     one.last_error ? el("p", { class: "bad-text" }, one.last_error) : null);
 }
 
+const STATES = { closed: "primary at work", open: "rolled back", half_open: "trying the primary", pinned: "held by the operator" };
+const CAUSES = { hand: "by hand" };
+
 function generator(now) {
   const state = now.rollback;
-  const says = { closed: "primary at work", open: "rolled back", half_open: "trying the primary", pinned: "held by the operator" };
   pairs($("generator"), [
     ["New jobs go to", now.generator ?? "–"],
-    ["State", state && (says[state.state] ?? words(state.state))],
+    ["State", state && (STATES[state.state] ?? words(state.state))],
     ["Rollback offered", state && (state.offered ? "yes" : "no")],
-    ["Cause", state?.cause && words(state.cause)],
+    ["Cause", state?.cause && (CAUSES[state.cause] ?? words(state.cause))],
     ["Smaller steps", state?.steps?.map(words).join(", ")],
     ["Away for", state?.away_seconds ? seconds(state.away_seconds) : null],
     ["First result after", state?.first_result_seconds && seconds(state.first_result_seconds)],
@@ -109,17 +111,23 @@ export function rollbacks(events) {
   show($("rollbacks"), [lines, minute()], () => lines.length ? lines.map((event) => el("li", {},
     el("span", {}, event.detail.generator ? `to ${event.detail.generator}` : words(event.kind)),
     when(event.at),
-    el("span", { class: "detail" }, [words(event.detail.state ?? ""), words(event.detail.cause ?? "")].filter(Boolean).join(": "))))
+    el("span", { class: "detail" }, said(event.detail))))
     : [el("li", { class: "quiet" }, "No rollback on record.")]);
+}
+
+function said({ state, cause }) {
+  return [STATES[state] ?? words(state ?? ""), CAUSES[cause] ?? words(cause ?? "")].filter(Boolean).join(": ");
 }
 
 export function decisions(events) {
   const lines = events.slice(-12).reverse();
   show($("decisions"), [lines, minute()], () => lines.length ? lines.map((event) => el("li", {},
     el("span", {}, words(event.kind)), when(event.at),
-    el("span", { class: "detail" }, Object.entries(event.detail).slice(0, 6).map(([key, value]) => `${words(key)} ${plain(value)}`).join(", "))))
+    el("span", { class: "detail" }, Object.entries(event.detail).filter(told).slice(0, 6).map(([key, value]) => `${words(key)} ${plain(value)}`).join(", "))))
     : [el("li", { class: "quiet" }, "Nothing was decided yet.")]);
 }
+
+const told = ([, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length);
 
 function plain(value) {
   return short(typeof value === "object" ? JSON.stringify(value) : String(value));
