@@ -16,6 +16,8 @@ PANELS = (
     ("tsr", "color", "TripoSR: colour loss"),
     ("vae", "psnr_object", "VAE: PSNR on the object, dB"),
     ("flow", "loss", "FLUX: velocity loss"),
+    ("zero123", "loss", "zero123: noise loss"),
+    ("clip", "first", "CLIP: own text first of 192"),
 )
 WIDTH, HEIGHT, MARGIN = 300, 170, 34
 SMOOTH = 5
@@ -31,10 +33,20 @@ class Curve:
     values: list[float]
 
 
+def kept(rows: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """Without the steps that a resumption from an earlier checkpoint did again."""
+    found: list[dict[str, float]] = []
+    for row in rows:
+        while found and found[-1]["step"] >= row["step"]:
+            found.pop()
+        found.append(row)
+    return found
+
+
 def read(runs: Path, run: str, key: str, title: str) -> Curve:
     """The curve of one key in one run, smoothed."""
     lines = (runs / run / "curve.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if key in row]
+    rows = kept([row for row in map(json.loads, lines) if key in row])
     width = SMOOTH if len(rows) > 20 * SMOOTH else 1
     groups = [rows[i : i + width] for i in range(0, len(rows), width)]
     return Curve(
