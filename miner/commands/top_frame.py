@@ -30,7 +30,7 @@ LEAST_JOBS, MOST_JOBS = 4, 40
 MAX_VALIDATORS, MAX_DECISIONS, MAX_RUNNING, MAX_TROUBLES = 6, 4, 4, 4
 HOTKEY_CHARACTERS = 10
 HOT_CELSIUS = 85.0
-BAR_CELLS = 12
+BAR_CELLS, LABEL_CELLS = 12, 8
 
 GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 STATES = {"done": GOOD, "failed": BAD, "running": "cyan", "queued": DIM}
@@ -212,11 +212,18 @@ def _validators(answer: Mapping[str, Any], columns: int) -> RenderableType:
     asked, status = answer.get("asked") or [], answer["status"]
     table = _table()
     if asked:
-        names = ["validator", "stake", "state", "tasks", "ok", "average"]
-        for name in names:
+        medium = columns >= MEDIUM_COLUMNS
+        for name in (
+            "validator",
+            *(("stake",) if medium else ()),
+            "state",
+            "tasks",
+            "ok",
+            "average",
+        ):
             table.add_column(name, justify="left" if name in ("validator", "state") else "right")
         for line in asked[:MAX_VALIDATORS]:
-            table.add_row(*_asked(line))
+            table.add_row(*_asked(line, medium))
     else:
         table.add_column("validator")
         table.add_column("uid", justify="right")
@@ -232,14 +239,15 @@ def _validators(answer: Mapping[str, Any], columns: int) -> RenderableType:
     return _panel(title, table if table.row_count else Text("none yet", style=DIM))
 
 
-def _asked(line: Mapping[str, Any]) -> list[RenderableType]:
+def _asked(line: Mapping[str, Any], with_stake: bool) -> list[RenderableType]:
     cooldown, average = line.get("cooldown_seconds"), line.get("average_score")
-    state = plain(line.get("state"))
-    failing = bool(line.get("failures"))
+    state, failures = plain(line.get("state")), line.get("failures") or 0
+    state += f" {cooldown:.0f} s" if cooldown else ""
+    state += f", {failures} failed" if failures else ""
     return [
         _short(line.get("hotkey")),
-        f"{line.get('stake') or 0:,.0f}",
-        Text(f"{state} {cooldown:.0f} s" if cooldown else state, style=BAD if failing else ""),
+        *((f"{line.get('stake') or 0:,.0f}",) if with_stake else ()),
+        Text(state, style=BAD if failures else ""),
         str(line.get("tasks") or 0),
         str(line.get("accepted") or 0),
         "-" if average is None else f"{average:.3f}",
@@ -289,7 +297,7 @@ def _job(job: Mapping[str, Any], at: float, columns: int) -> list[RenderableType
 
 def _pairs() -> Table:
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(style=DIM, no_wrap=True)
+    grid.add_column(style=DIM, no_wrap=True, min_width=LABEL_CELLS)
     grid.add_column(no_wrap=True, overflow="ellipsis")
     return grid
 

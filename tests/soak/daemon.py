@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -13,14 +15,21 @@ from miner.settings import load
 from tests.fakes.chain_daemon import FileChain
 
 
+class LivelyChain(FileChain):
+    """That chain with blocks that go on, as a real one's do."""
+
+    def _read(self) -> Any:
+        return {**super()._read(), "block": int(time.time())}
+
+
 def main() -> None:
     """Runs the daemon."""
     parser = argparse.ArgumentParser(prog="tests.soak.daemon")
     parser.add_argument("--config", type=Path, required=True)
     config = parser.parse_args().config
 
-    def substrate() -> FileChain:
-        return FileChain(config.parent / "chain.json")
+    def substrate() -> LivelyChain:
+        return LivelyChain(config.parent / "chain.json")
 
     async def live() -> None:
         await Daemon(load(config=config), lambda: load(config=config), ENGINE, substrate).run()

@@ -147,7 +147,7 @@ class Subject:
     def show_chain(self, error: str | None = None) -> None:
         """Has the chain answer, or fail with this error."""
         rows = [(key, 5000.0, True, axon(), 0) for key in (*self._validators, self.hotkey)]
-        answer = graph(*rows, block=100 + int(time.monotonic()))
+        answer = graph(*rows)
         if error is not None:
             answer["error"] = error
         partial = self.folder / "partial"
