@@ -122,7 +122,13 @@ def _affordable(prints: Footprints) -> Footprints:
         return prints
     chances = np.random.default_rng(0).random(len(prints.radii))
     kept = chances < MAX_FRAGMENTS / looked_at
-    return Footprints(*(values[kept] for values in prints))
+    return Footprints(
+        prints.centers[kept],
+        prints.conics[kept],
+        prints.radii[kept],
+        prints.opacities[kept],
+        prints.colors[kept],
+    )
 
 
 def _looked_at(prints: Footprints) -> float:

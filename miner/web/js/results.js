@@ -5,6 +5,7 @@ import { doing } from "./panels.js";
 import { openViewer } from "./viewer.js";
 
 const SHOWN = 12;
+const TRIES = 3, AGAIN_MS = 5000;
 const tiles = new Map();
 
 export function results(jobs) {
@@ -51,8 +52,14 @@ function build(job, opens) {
   return { item: el("li", {}, box), opens, shot, first, second };
 }
 
+// A picture that fails may only have come at a bad moment: the miner was starting, or many were asked for.
 function picture(job) {
+  let left = TRIES;
   const image = el("img", { src: `/jobs/${job.id}/picture`, alt: "", loading: "lazy", decoding: "async", width: 192, height: 192 });
-  image.addEventListener("error", () => image.replaceWith(el("span", {}, "no picture")), { once: true });
+  image.addEventListener("error", () => {
+    left -= 1;
+    if (!left) image.replaceWith(el("span", {}, "no picture"));
+    else setTimeout(() => { image.src = `/jobs/${job.id}/picture?try=${TRIES - left}`; }, AGAIN_MS);
+  });
   return image;
 }
