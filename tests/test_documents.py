@@ -1,0 +1,76 @@
+"""What the documents say is so: tables in step, links that lead somewhere, names that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from miner.cli import app
+from miner.metrics import Metrics
+from miner.settings.daemon import DaemonSettings
+from tools.documents.__main__ import SETTINGS, files
+from tools.documents.settings_file import keys
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "config").rglob("*.md"),
+        *(ROOT / "systemd").glob("*.md"),
+    ]
+)
+LINK = re.compile(r"\[[^]]*\]\((?P<to>[^)\s]+)\)")
+METRIC = re.compile(r"`(?P<name>miner_[a-z_]+)`")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def test_the_tables_are_in_step_with_the_program() -> None:
+    """Settings and metrics in ``docs/`` are what ``python -m tools.documents`` writes."""
+    for path, text in files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: python -m tools.documents"
+
+
+def test_every_setting_has_its_row() -> None:
+    """No key of the settings classes is missing in the table."""
+    listed = {(key.section, key.name) for key in keys(SETTINGS.read_text(encoding="utf-8"))}
+    wanted = set()
+    for name, field in DaemonSettings.model_fields.items():
+        section = getattr(field.annotation, "model_fields", None)
+        wanted |= {("", name)} if section is None else {(name, key) for key in section}
+
+    assert wanted <= listed, wanted - listed
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a file of the project names one that is there."""
+    for match in LINK.finditer(page.read_text(encoding="utf-8")):
+        target = match["to"].split("#")[0]
+        if target and "://" not in target:
+            assert (page.parent / target).exists(), match["to"]
+
+
+@each_page
+def test_metrics_that_are_named_exist(page: Path) -> None:
+    """A metric in a document is one of the daemon's, or begins as some do."""
+    names = set(Metrics().registry._names_to_collectors)
+    for match in METRIC.finditer(page.read_text(encoding="utf-8")):
+        name = match["name"]
+        assert any(one == name or (name.endswith("_") and one.startswith(name)) for one in names), (
+            name
+        )
+
+
+def test_the_readme_names_every_command() -> None:
+    """Whoever reads it has met each command once."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [one.name or one.callback.__name__ for one in app.registered_commands]  # type: ignore[union-attr]
+    groups = [one.name for one in app.registered_groups]
+
+    for name in (*commands, *groups):
+        command = str(name).replace("_", "-")
+        assert f"miner {command}" in text, command
