@@ -57,7 +57,7 @@ def page(record: Record, checks: Sequence[Check]) -> str:
         f"<p>{_summary(record)}</p>",
         "<h2>What had to hold</h2>",
         _checks(checks),
-        *(f"<p>Not tried: {escape(line)}</p>" for line in record.skipped),
+        f"<pre>{escape(record.broke)}</pre>" if record.broke else "",
         "<h2>Over time</h2>",
         _legend(),
         _latency_plot(record, axes_top),

@@ -79,8 +79,9 @@ class Record:
         seconds: how long requests were begun.
         settled: when the last of them had ended.
         unfinished: jobs of the journal without an outcome at the end.
-        skipped: faults that this machine cannot make, with the reason.
         exit_status: of the daemon, told to stop at the end.
+        broke: why the run ended before its time; empty where it did not.
+        tracebacks: in the daemon's log.
     """
 
     rate: float
@@ -89,10 +90,10 @@ class Record:
     requests: list[Request] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
     unfinished: int = 0
     journal: dict[str, int] = field(default_factory=dict)
     exit_status: int | None = None
+    broke: str = ""
     tracebacks: int = 0
 
     def counts(self) -> Counter[Result]:

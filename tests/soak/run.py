@@ -63,6 +63,8 @@ async def soak(
                 group.create_task(clients.ask(SETTLE_SECONDS))
                 await _direct(scene, seconds, faults, say)
                 clients.end()
+        except* RuntimeError as failures:  # the daemon did not come back: the verdict says so
+            record.broke = str(failures.exceptions[0])
         finally:
             watching.cancel()
             await asyncio.wait([watching])
@@ -114,7 +116,8 @@ async def _watch(scene: Scene) -> None:
 
 
 async def _conclude(subject: Subject, record: Record) -> None:
-    record.exit_status = await subject.stop()
+    if subject.running:
+        record.exit_status = await subject.stop()
     record.journal = subject.outcomes()
     record.unfinished = sum(
         count for state, count in record.journal.items() if state not in ("done", "failed")

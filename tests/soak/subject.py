@@ -139,8 +139,13 @@ class Subject:
         async with asyncio.timeout(STOP_SECONDS):
             return await self.process.wait()
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self.process is not None and self.process.returncode is None
+
     async def _end(self) -> None:
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None and self.running:
             self.process.send_signal(signal.SIGKILL)
             await self.process.wait()
 

@@ -46,6 +46,7 @@ def test_a_run_in_which_all_held_is_good() -> None:
         ({"requests": [FINE, replace(FINE, result="refused")]}, "served while calm"),
         ({"unfinished": 1}, "nothing left over"),
         ({"exit_status": -9}, "stops in order"),
+        ({"broke": "the daemon does not start"}, "went to its end"),
         ({"tracebacks": 1}, "no errors unforeseen"),
         ({"faults": [Fault("x", 1.0, 2.0, 61.0, 62.0)]}, "over it: x"),
         ({"faults": [Fault("x", 1.0, 2.0, None, None)]}, "over it: x"),

@@ -51,6 +51,7 @@ def judge(record: Record, recovery_seconds: float) -> list[Check]:
     lost = sum(one.result == "lost" for one in promised)
     corrupt = sum(one.result == "corrupt" and not one.spoiled for one in record.requests)
     return [
+        Check("went to its end", not record.broke, record.broke[:60] or "it did"),
         Check("nothing lost", not lost, f"{len(promised)} promises, {lost} without an outcome"),
         Check(
             "nothing left over", not record.unfinished, f"{record.unfinished} jobs of the journal"
