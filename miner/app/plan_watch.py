@@ -1,7 +1,8 @@
 """Tells of the memory plan that the workers keep to, and when they take more than it said.
 
 Reads what the workers say of themselves; nothing here changes a plan. On a CPU nothing is measured,
-because there a process's memory holds more than models.
+because there a process's memory holds more than models. On a GPU the peaks are those of torch's
+tensors: of what other libraries hold nothing is known.
 """
 
 from __future__ import annotations
@@ -11,11 +12,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from miner.gpu.measured import WHOLE, Comparison, log_fields
+from miner.gpu.measured import compare, log_fields, peaks_of
 from miner.gpu.plan import MemoryPlan
-
-PEAK = "gpu_peak"
-"""The reading of a worker that is compared: the most that live tensors held."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,25 +51,29 @@ class PlanWatch:
     def __init__(self, metrics: PlanMetrics) -> None:
         self._metrics = metrics
         self._plans: dict[str, MemoryPlan] = {}  # by worker; the last one told of
-        self._over: dict[str, int] = {}  # by worker; the highest peak told of
+        self._over: dict[tuple[str, str], int] = {}  # by worker and figure; the highest told of
 
     def look(self, workers: Sequence[PlannedWorker]) -> None:
         """Tells of plans that are new and of peaks that are higher than any before."""
-        highest = 0
+        highest: dict[str, int] = {}
         for worker in workers:
             if worker.plan:
-                self._look_at(worker)
-                highest = max(highest, worker.memory.get(PEAK, 0))
-        if highest:
-            self._metrics.plan_measured(WHOLE, highest)
+                for what, own in self._look_at(worker).items():
+                    highest[what] = max(own, highest.get(what, 0))
+        for what, own in highest.items():
+            self._metrics.plan_measured(what, own)
 
-    def _look_at(self, worker: PlannedWorker) -> None:
+    def _look_at(self, worker: PlannedWorker) -> dict[str, int]:
+        """What each component of one worker took for itself, and all together."""
         plan = MemoryPlan.from_json(worker.plan)
         if plan != self._plans.get(worker.name):
             self._plans[worker.name] = plan
-            self._over.pop(worker.name, None)
+            self._over = {key: peak for key, peak in self._over.items() if key[0] != worker.name}
             log.info("memory_plan", worker=worker.name, **log_fields(plan))
-        found = Comparison(WHOLE, plan.peak_bytes, worker.memory.get(PEAK, 0))
-        if found.is_over and found.measured_bytes > self._over.get(worker.name, 0):
-            self._over[worker.name] = found.measured_bytes
-            log.warning("memory_plan_exceeded", worker=worker.name, comparison=str(found))
+        found = compare(plan, peaks_of(worker.memory))
+        for one in found:
+            key = worker.name, one.what
+            if one.is_over and one.measured_bytes > self._over.get(key, 0):
+                self._over[key] = one.measured_bytes
+                log.warning("memory_plan_exceeded", worker=worker.name, comparison=str(one))
+        return {one.what: one.own_bytes for one in found}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from miner.errors import DeviceError
 from miner.gpu.host_memory import host_memory
+from miner.gpu.measured import PEAK, PEAK_OF, UNSEEN, WHOLE
 from miner.gpu.plan import Card
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -21,10 +22,13 @@ class Device:
     Attributes:
         torch_device: for tensors and modules.
         name: for a person, as in the report.
+        peaks: most bytes of live tensors, by the component that ran, and by ``WHOLE`` since the
+            process began; written by the device's thread. Nothing on the CPU.
     """
 
     torch_device: torch.device
     name: str
+    peaks: dict[str, int] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     @property
     def is_cuda(self) -> bool:
@@ -66,23 +70,48 @@ class Device:
         """Readings of a GPU in bytes, by name; none on the CPU.
 
         "gpu_allocated" and "gpu_peak" are of live tensors, "gpu_reserved" is what torch holds;
-        "gpu_used" and "gpu_total" are the device's own, with what other processes hold.
+        "gpu_used" and "gpu_total" are the device's own, with what other processes hold. Then the
+        peaks by component, as ``note_peak`` was told of them, with ``PEAK_OF`` before their names.
         """
         if not self.is_cuda:
             return {}
         free, total = torch.cuda.mem_get_info(self.torch_device)
         return {
-            "gpu_allocated": torch.cuda.memory_allocated(self.torch_device),
+            "gpu_allocated": self.allocated_bytes(),
             "gpu_reserved": torch.cuda.memory_reserved(self.torch_device),
-            "gpu_peak": torch.cuda.max_memory_allocated(self.torch_device),
             "gpu_used": total - free,
             "gpu_total": total,
+            **self.peak_readings(),
         }
+
+    def peak_readings(self) -> dict[str, int]:
+        """The peaks so far, as ``memory`` names them; none on the CPU."""
+        if not self.is_cuda:
+            return {}
+        noted = dict(self.peaks)  # at once: another thread may add to it
+        highest = max(noted.pop(WHOLE, 0), self.peak_bytes())
+        return {PEAK: highest, **{PEAK_OF + name: peak for name, peak in noted.items()}}
+
+    def allocated_bytes(self) -> int:
+        """Of live tensors on a GPU now; 0 on the CPU."""
+        return torch.cuda.memory_allocated(self.torch_device) if self.is_cuda else 0
 
     def reset_peak(self) -> None:
         """Starts a new measurement of peak memory; nothing on the CPU."""
         if self.is_cuda:
-            torch.cuda.reset_peak_memory_stats(self.torch_device)
+            self._keep_peak(WHOLE)
+            self._restart_peak()
+
+    def note_peak(self, component: str) -> None:
+        """A component ran since ``reset_peak``; nothing on a CPU, or of what torch does not see."""
+        if self.is_cuda and component not in UNSEEN:
+            self._keep_peak(component)
+
+    def _restart_peak(self) -> None:
+        torch.cuda.reset_peak_memory_stats(self.torch_device)
+
+    def _keep_peak(self, name: str) -> None:
+        self.peaks[name] = max(self.peaks.get(name, 0), self.peak_bytes())
 
     def peak_bytes(self) -> int:
         """Most memory in use: of the GPU since ``reset_peak``, or of the process since it began."""

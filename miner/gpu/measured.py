@@ -15,6 +15,15 @@ from miner.gpu.reasons import gib
 WHOLE = "all"
 """In place of a component: the peak of the whole plan."""
 
+PEAK = "gpu_peak"
+"""A worker's reading: the most that live tensors held at once, since it began."""
+
+PEAK_OF = "gpu_peak_of_"
+"""Before a component's name: the same while that component ran, with the way to the device."""
+
+UNSEEN = ("matting",)
+"""Components whose memory is not torch's, so that nothing is known of it: onnxruntime's."""
+
 TOLERANCE = 1.15
 """Times the planned peak that a measured one may be before it is worth a warning."""
 
@@ -25,11 +34,19 @@ class Comparison:
 
     Attributes:
         what: a component, or ``WHOLE``.
+        planned_bytes, measured_bytes: most on the device at once, whoever held it.
+        others_bytes: of them, what the plan says that others hold.
     """
 
     what: str
     planned_bytes: int
     measured_bytes: int
+    others_bytes: int = 0
+
+    @property
+    def own_bytes(self) -> int:
+        """Measured, without what others hold: to be set beside a stage's ``peak_bytes``."""
+        return max(0, self.measured_bytes - self.others_bytes)
 
     @property
     def ratio(self) -> float:
@@ -52,22 +69,25 @@ def compare(plan: MemoryPlan, peaks: Mapping[str, int]) -> list[Comparison]:
     Args:
         plan: that was kept to.
         peaks: most bytes in use on the device, resident neighbours included, by the component that
-            ran; components that never ran are absent.
+            ran; components that never ran are absent. Under ``WHOLE``, where it is known, the most
+            at any time, loading included.
     """
     resident = sum(stage.resident_bytes for stage in plan.stages)
-    found = [
-        Comparison(
-            stage.component,
-            resident - stage.resident_bytes + stage.peak_bytes,
-            peaks[stage.component],
-        )
-        for stage in plan.stages
-        if stage.component in peaks
-    ]
-    if found:
-        whole = max(one.measured_bytes for one in found)
-        found.insert(0, Comparison(WHOLE, plan.peak_bytes, whole))
-    return found
+    found = []
+    for stage in plan.stages:
+        if stage.component in peaks:
+            others = resident - stage.resident_bytes
+            planned, measured = others + stage.peak_bytes, peaks[stage.component]
+            found.append(Comparison(stage.component, planned, measured, others))
+    highest = max(peaks.values(), default=0)
+    return [Comparison(WHOLE, plan.peak_bytes, highest), *found] if highest else []
+
+
+def peaks_of(memory: Mapping[str, int]) -> dict[str, int]:
+    """A worker's readings of memory as ``compare`` takes them; empty where none are of a GPU."""
+    ours = (name for name in memory if name.startswith(PEAK_OF))
+    peaks = {name.removeprefix(PEAK_OF): memory[name] for name in ours}
+    return {WHOLE: memory[PEAK], **peaks} if PEAK in memory else peaks
 
 
 def log_fields(plan: MemoryPlan) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class PlanMetrics(Part):
         self._plan.warnings.set(len(plan.warnings))
 
     def plan_measured(self, component: str, peak_bytes: int) -> None:
-        """The most that was in use on the device while a component ran."""
+        """The most on the device at once: of a component while it ran, or of all together."""
         name = self._bound("plan_component", component)
         self._plan.bytes.labels(name, "measured").set(peak_bytes)
 

@@ -41,7 +41,7 @@ class Residence(Generic[Model]):
         keep_seconds: how long it stays on the device without use; 0 takes it away at once.
         device: whose memory is handed back.
         clock: monotonic seconds.
-        name: for the log.
+        name: of the component, for the log and the measured peaks.
         loads_parked: what ``load`` makes has to be woken.
 
     Attributes:
@@ -91,6 +91,7 @@ class Residence(Generic[Model]):
     def bring(self) -> Model:
         """The model, on the device."""
         began = self._clock()
+        self._device.reset_peak()
         was_here, self._stirred = self._here, True
         if self._model is None:
             self._model = self._load()
@@ -121,6 +122,8 @@ class Residence(Generic[Model]):
     def used(self) -> None:
         """Its time without use begins now."""
         self._used_at = self._clock()
+        if self._name:
+            self._device.note_peak(self._name)
         if self._keep_seconds == 0 and self._may_go():
             self._take_away()
 

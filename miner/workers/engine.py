@@ -204,7 +204,13 @@ class PipelineEngine:
 
     def memory(self) -> Mapping[str, int]:
         """Nothing on the CPU: the process's own memory is read by others."""
-        return {} if self._pipeline is None else self._pipeline.device.memory()
+        read = {} if self._pipeline is None else self._pipeline.device.memory()
+        if read and self.plan:
+            read |= {
+                "gpu_estimated": self.plan["peak_bytes"],
+                "gpu_planned": self.plan["limit_bytes"],
+            }
+        return read
 
     def shortages(self) -> Sequence[tuple[str, bool]]:
         """Of the pipeline's stages."""

@@ -77,3 +77,16 @@ def test_a_cpu_measures_nothing() -> None:
 
     assert [line["event"] for line in lines] == ["memory_plan"]
     assert gauges.told == []
+
+
+def test_each_component_is_told_of_with_the_most_of_all_workers() -> None:
+    """A gauge for every component that ran; the one above its plan is named in the warning."""
+    gauges = Gauges()
+    watch = PlanWatch(gauges)
+    readings = [{"gpu_peak": 3 * GIB, "gpu_peak_of_vae": peak * GIB} for peak in (2, 3)]
+    with capture_logs() as lines:
+        watch.look([Worker(str(n), plan=PLAN, memory=one) for n, one in enumerate(readings)])
+
+    assert sorted(gauges.told) == [("all", 3 * GIB), ("vae", 3 * GIB)]
+    told = [line["comparison"] for line in lines if line["event"] == "memory_plan_exceeded"]
+    assert told[-1] == "vae: 3.0 GiB measured, 2.0 GiB planned (1.50 times)"
