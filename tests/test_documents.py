@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @each_page
+def test_links_within_a_page_lead_to_a_heading(page: Path) -> None:
+    """An anchor is one that the page's own headings make."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    made = {re.sub(r"[^a-z0-9 -]", "", line.lower()).replace(" ", "-") for line in headings}
+    for match in LINK.finditer(text):
+        path, _, anchor = match["to"].partition("#")
+        if anchor and not path:
+            assert anchor in made, anchor
+
+
+@each_page
 def test_metrics_that_are_named_exist(page: Path) -> None:
     """A metric in a document is one of the daemon's, or begins as some do."""
     names = set(Metrics().registry._names_to_collectors)
@@ -74,3 +87,37 @@ def test_the_readme_names_every_command() -> None:
     for name in (*commands, *groups):
         command = str(name).replace("_", "-")
         assert f"miner {command}" in text, command
+
+
+def section(title: str) -> str:
+    """The text of one section of the README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_readme_has_the_defaults_of_the_settings() -> None:
+    """Each key of its short table is there, with the default that the file has."""
+    known = {
+        f"{key.section}.{key.name}".lstrip("."): key.default
+        for key in keys(SETTINGS.read_text(encoding="utf-8"))
+    }
+    rows = re.findall(r"^\| `([a-z_.]+)` \| `([^`]*)` \|", section("Settings"), re.MULTILINE)
+
+    assert len(rows) >= 15
+    for key, default in rows:
+        assert known[key] == default, key
+
+
+def test_the_readme_names_every_metric_or_its_family() -> None:
+    """Each instrument of the daemon is one of the README's table, and each of those is one."""
+    table = [line for line in section("Metrics").splitlines() if line.startswith("| `")]
+    patterns = re.findall(r"`([a-z_*]+)`", "".join(line.split(" | ")[0] for line in table))
+    metrics = Metrics().registry._names_to_collectors
+    names = {str(one.removeprefix("miner_")) for one in metrics if one.startswith("miner_")}
+    for pattern in patterns:
+        assert any(fnmatchcase(name, pattern) for name in names), pattern
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `miner_([a-z_]+)` \|", page, re.MULTILINE)
+    missing = {name for name in listed if not any(fnmatchcase(name, p) for p in patterns)}
+
+    assert not missing

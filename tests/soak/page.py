@@ -78,7 +78,8 @@ def _summary(record: Record) -> str:
     return (
         f"{len(record.requests)} signed requests at {record.rate:g} a second for"
         f" {record.seconds:.0f} s, {len(record.faults)} faults, {lives} lives of the daemon."
-        " Red is a fault, yellow the recovery from it; a pointer over a dot shows what it was."
+        " Red is a fault, yellow the recovery from it; their numbers are those of the table"
+        " of latencies. A pointer over a dot shows what it was."
     )
 
 
@@ -164,11 +165,12 @@ def _memory_plot(record: Record, seconds: float) -> str:
 
 def _latencies(record: Record) -> str:
     rows = [("without a fault", calm_latencies(record), "", "")]
-    for name in dict.fromkeys(fault.name for fault in record.faults):
+    names = dict.fromkeys(fault.name for fault in record.faults)
+    for number, name in enumerate(names, 1):
         same = [fault for fault in record.faults if fault.name == name]
         ready = _worst([fault.ready_seconds for fault in same])
         served = _worst([fault.served_seconds for fault in same])
-        rows.append((name, fault_latencies(record, name), ready, served))
+        rows.append((f"{number} {name}", fault_latencies(record, name), ready, served))
     heads = ["p50", "p95", "p99", "most", "as usual after", "served after"]
     head = "".join(f'<th class="n">{name}</th>' for name in heads)
     body = "".join(

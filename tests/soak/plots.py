@@ -44,12 +44,15 @@ def plot(title: str, unit: str, axes: Axes, *layers: str) -> str:
 
 
 def bands(axes: Axes, spans: Iterable[tuple[str, float, float, float]]) -> str:
-    """Faults behind a plot: name, begin, end, and the end of the recovery; names in steps."""
-    parts = []
+    """Faults behind a plot: name, begin, end, and the end of the recovery; a number each."""
+    parts, numbers = [], dict[str, int]()
     for name, began, lifted, over in spans:
-        label = escape(name)
+        label, number = escape(name), numbers.setdefault(name, len(numbers) + 1)
         parts.append(_band("fault", axes, began, max(lifted, began + axes.seconds / 500), label))
         parts.append(_band("recovery", axes, lifted, over, f"{label}: recovery"))
+        parts.append(
+            f'<text class="tick" x="{axes.x(began) + 2:.1f}" y="{TOP + 11}">{number}</text>'
+        )
     return "".join(parts)
 
 
