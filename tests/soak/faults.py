@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.soak.fault_proxy import CLEAN, CUT, DRIPPING, HALF_CLOSED, SLOW, FaultProxy, Mode
 from tests.soak.record import Fault, Record
@@ -169,7 +170,7 @@ async def _as_usual(scene: Scene, fault: Fault) -> bool:
 
 def _is_stopped(pid: int | None) -> bool:
     with suppress(OSError, IndexError):
-        text = open(f"/proc/{pid}/stat", encoding="utf-8").read()  # noqa: PTH123, SIM115
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
         return text.rsplit(")", 1)[1].split()[0] == "T"
     return False
 

@@ -19,7 +19,7 @@ async def test_a_minute_of_faults_loses_nothing(tmp_path: Path) -> None:
     """Workers and daemon killed, disk full, chain out, replies cut: each accepted promise has its
     outcome, every splat decodes, memory is flat, and each fault is overcome.
     """
-    record = await soak(tmp_path, 45.0, 0.25, FAULTS)
+    record = await soak(tmp_path, 30.0, 0.4, FAULTS)
     failed = [check for check in judge(record, PATIENCE_SECONDS) if not check.held]
 
     assert not failed, (failed, record.counts())
