@@ -45,14 +45,17 @@ def _used(preset: Preset, paint: TextToImageSettings) -> Iterator[tuple[Componen
     if preset.self_check.mode != "off":
         yield "self_check", preset.self_check.weights, preset.self_check.dtype
     if preset.dreamgaussian.config:
-        yield "dreamgaussian", _guidance_weights(preset.dreamgaussian.config), "auto"
+        weights, dtype = _guidance(preset.dreamgaussian.config)
+        named = preset.dreamgaussian.dtype
+        yield "dreamgaussian", weights, dtype if named == "auto" else named
 
 
-def _guidance_weights(config: str) -> str:
-    """The weights that a fit's configuration names; the rest of it is no concern of the plan."""
+def _guidance(config: str) -> tuple[str, str]:
+    """Weights and number type that a fit's configuration names; the rest is none of the plan's."""
     path = Path(config)
     if not path.is_absolute():
         path = config_dir() / "dreamgaussian" / f"{config}.toml"
     guidance = read_toml(path).get("guidance", {})
-    weights = guidance.get("weights", "") if isinstance(guidance, dict) else ""
-    return str(weights)
+    if not isinstance(guidance, dict):
+        return "", "auto"
+    return str(guidance.get("weights", "")), str(guidance.get("dtype", "auto"))

@@ -37,12 +37,12 @@ class ByDreamGaussian:
     @classmethod
     def needs(cls, preset: Preset) -> Needs:
         """A cut-out picture or a prompt, by the guidance."""
-        return _needs(_settings(preset))
+        return _needs(fit_settings(preset))
 
     @classmethod
     def weights(cls, preset: Preset) -> Sequence[str]:
         """Of the guidance, if it is used."""
-        keys = _settings(preset).guidance
+        keys = fit_settings(preset).guidance
         if keys.weight == 0.0:
             return []
         return [name for name in (keys.weights, keys.vae_weights) if name]
@@ -61,7 +61,7 @@ class ByDreamGaussian:
             WeightsError: the guidance's weights are missing or damaged.
             ConfigError: there is no such configuration.
         """
-        settings = _settings(preset)
+        settings = fit_settings(preset)
         wanted = cls.weights(preset)
         with reading(wanted[0]) if wanted else nullcontext():
             return cls(Fitter.load(settings, store, device), device)
@@ -100,7 +100,16 @@ def _needs(settings: FitSettings) -> Needs:
     return "picture" if settings.guidance.kind == "zero123" else "prompt"
 
 
-def _settings(preset: Preset) -> FitSettings:
+def fit_settings(preset: Preset) -> FitSettings:
+    """The preset's configuration, in the number type that the preset names.
+
+    Raises:
+        ConfigError: it names none, or one that cannot be read.
+    """
     if not preset.dreamgaussian.config:
         raise ConfigError(f"preset {preset.name}: dreamgaussian.config: names no configuration")
-    return load_fit_settings(preset.dreamgaussian.config)
+    found = load_fit_settings(preset.dreamgaussian.config)
+    if preset.dreamgaussian.dtype == "auto":
+        return found
+    guidance = found.guidance.model_copy(update={"dtype": preset.dreamgaussian.dtype})
+    return found.model_copy(update={"guidance": guidance})

@@ -17,6 +17,13 @@ from miner.settings.memory import Precision, Residency
 NUMBERS: dict[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 """Of models that are not made smaller by a library, as a preset names them."""
 
+SECTIONS = {
+    "triposr": "reconstruct",
+    "self_check": "self_check",
+    "dreamgaussian": "dreamgaussian",
+}
+"""Of a preset, by the component whose number type they name."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +52,7 @@ def as_planned(preset: Preset, plan: MemoryPlan | None) -> Preset:
     if painter.weights != preset.text_to_image.weights:
         log.warning("%s paints in place of %s", painter.weights, preset.text_to_image.weights)
         changed["text_to_image"] = painter
-    for component, section in (("triposr", "reconstruct"), ("self_check", "self_check")):
+    for component, section in SECTIONS.items():
         if plan.uses(component):
             dtype = NUMBERS.get(plan.of(component).precision, "bfloat16")
             changed[section] = getattr(preset, section).model_copy(update={"dtype": dtype})

@@ -17,6 +17,18 @@ __all__ = ["CancelFlag", "Timings", "is_out_of_memory", "stage", "translated"]
 Timings = dict[str, float]
 """Seconds by name of the stage, in the order in which the stages ran."""
 
+SHORTAGES = (
+    "DefaultCPUAllocator: can't allocate",  # torch on the CPU
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",  # of the driver itself: torch had asked it for more
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "Failed to allocate memory",  # onnxruntime's arena
+    "CUDA failure 2: out of memory",  # onnxruntime, of the driver
+)
+"""What libraries say when memory ran out and they do not raise an error made for it."""
+
 
 @contextlib.contextmanager
 def stage(name: str, device: Device, timings: Timings, cancel: CancelFlag) -> Iterator[None]:
@@ -58,11 +70,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a library says, in any of the ways known, that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    theirs = type(error).__module__.startswith("onnxruntime")  # its errors are no RuntimeError
     text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator: can't allocate" in text  # torch on the CPU
-        or "DefaultCPUAllocator: not enough memory" in text
-        or "Failed to allocate memory" in text  # onnxruntime's arena
-        or "CUDA out of memory" in text
-        or "CUBLAS_STATUS_ALLOC_FAILED" in text
-    )
+    return (theirs or isinstance(error, RuntimeError)) and any(one in text for one in SHORTAGES)

@@ -153,9 +153,11 @@ class DreamGaussianKeys(Section):
 
     Attributes:
         config: a file under ``config/dreamgaussian`` by name, or its absolute path; empty: none.
+        dtype: of the guidance's networks; ``auto`` leaves it to that file.
     """
 
     config: str = ""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
 class Preset(Section):

@@ -9,9 +9,10 @@ import pytest
 
 from miner.gpu.device import choose_device
 from miner.gpu.planner import make_plan
+from miner.pipeline.by_dreamgaussian import fit_settings
 from miner.pipeline.pipeline import Pipeline
 from miner.pipeline.planned import as_planned, plan_here
-from miner.settings import RollbackSettings, load_settings
+from miner.settings import RollbackSettings, config_dir, load_settings
 from miner.settings.memory import Component, Precision, Residency
 from tests.pipeline.plans import plan
 
@@ -81,3 +82,18 @@ def test_the_embedded_preset_is_planned_resident_in_fp32() -> None:
 
     assert {(stage.precision, stage.residency) for stage in found.stages} == {("fp32", "resident")}
     assert found == make_plan(choose_device("cpu").card(), preset) or found.warnings == ()
+
+
+def test_the_rollback_generator_computes_in_the_plan_s_numbers(tmp_path: Path) -> None:
+    """What the plan says stands before the configuration's own number type, and the plan knows of
+    what the configuration names."""
+    config = tmp_path / "named.toml"
+    shipped = (config_dir() / "dreamgaussian" / "mini.toml").read_text(encoding="utf-8")
+    config.write_text(shipped.replace("[guidance]", '[guidance]\ndtype = "bfloat16"'))
+    preset = load_settings("mini", {"dreamgaussian": {"config": str(config)}}, {}).preset
+    made = make_plan(choose_device("cpu").card(), preset)
+    told = as_planned(preset, plan(precision="fp32", painter=preset.text_to_image.weights))
+
+    assert made.of("dreamgaussian").precision == "bf16"
+    assert fit_settings(preset).guidance.dtype == "bfloat16"
+    assert fit_settings(told).guidance.dtype == "float32"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from miner.errors import BadOutput, JobCancelled, MinerError, OutOfMemory, StageError
 from miner.gpu.device import choose_device
@@ -19,6 +20,9 @@ CPU = choose_device("cpu")
         (MemoryError(), OutOfMemory),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemory),
         (RuntimeError("BFCArena: Failed to allocate memory for requested buffer"), OutOfMemory),
+        (RuntimeException("BFCArena: Failed to allocate memory for requested buffer"), OutOfMemory),
+        (RuntimeError("CUDA error: out of memory"), OutOfMemory),
+        (RuntimeException("Non-zero status code returned"), StageError),
         (RuntimeError("shapes differ"), StageError),
         (KeyError("x"), StageError),
         (ValueError(), StageError),
