@@ -22,6 +22,8 @@ PRIMARY = "triposr"
 RECOVERY_SECONDS = 300.0
 """Given up after so long; the verdict's own limits are shorter."""
 POLL_SECONDS = 0.2
+OUTAGE_SHARE = 3.0
+"""Of the time that other faults get: snapshots are good for 15 s, see ``subject.py``."""
 
 
 @dataclass
@@ -62,10 +64,10 @@ async def daemon_killed(scene: Scene, seconds: float) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def chain_out(scene: Scene, seconds: float) -> AsyncIterator[None]:
-    """The chain answers nobody, longer than its last snapshot may be used where time allows."""
+    """The chain answers nobody; in longer runs until its last snapshot is too old to be used."""
     scene.subject.show_chain(error="the node is gone")
     try:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(OUTAGE_SHARE * seconds)
         yield
     finally:
         scene.subject.show_chain()

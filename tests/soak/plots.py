@@ -10,6 +10,8 @@ from html import escape
 WIDTH, HEIGHT = 1000, 220
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 22, 28
 TICKS = 5
+MOST_POINTS = 4000
+"""Of a line: more than the pixels there are, less than a night has."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def dots(axes: Axes, points: Iterable[tuple[float, float, str, str]]) -> str:
 def line(axes: Axes, points: Sequence[tuple[float, float | None]], kind: str) -> str:
     """A line that is interrupted where there is no value."""
     parts, begun = [], False
-    for at, value in points:
+    for at, value in points[:: max(1, len(points) // MOST_POINTS)]:
         if value is None:
             begun = False
             continue
@@ -90,6 +92,7 @@ def strip(
 ) -> str:
     """A state over time as a coloured strip; ``kinds`` gives each state its class of style."""
     height = 40
+    states = [one for at, one in enumerate(states) if not at or states[at - 1][1] != one[1]]
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">']
     for (at, state), (until, _) in zip(states, [*states[1:], (axes.seconds, "")], strict=False):
         width = max(0.0, axes.x(until) - axes.x(at)) + 0.5
