@@ -1,23 +1,37 @@
-"""``miner fetch``: downloads and verifies the weights that presets name."""
+"""``miner fetch``: downloads and verifies the weights that presets name, and those planned for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from miner.commands.console import result
 from miner.dreamgaussian.settings import load_fit_settings
+from miner.gpu.plan import Card
+from miner.gpu.planner import make_plan
 from miner.gpu.weights import Entry, WeightStore
 from miner.settings import Settings, load_settings
+
+EMBEDDED = "mini"
+"""The preset whose models ship with the program, and are small already."""
 
 
 def fetch(
     preset: Annotated[
         list[str] | None, typer.Option(help="Fetch for this preset; may be given several times.")
     ] = None,
+    smaller_painters: Annotated[
+        bool,
+        typer.Option(help="Also the text-to-image models that may take the place of a large one."),
+    ] = False,
 ) -> None:
-    """Download and verify the weights of presets; what is there and whole is left alone."""
+    """Download and verify the weights of presets; what is there and whole is left alone.
+
+    Where the memory of this machine's card makes a smaller text-to-image model take the place of
+    the preset's, that one is fetched too.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
@@ -35,17 +49,45 @@ def fetch(
 
         for settings in [load_settings(name) for name in preset] if preset else [load_settings()]:
             fetcher = Fetcher(settings.weights, show, quiet=not console.is_terminal)
-            for entry in entries_of(settings):
+            others = smaller_painters_of(settings, smaller_painters)
+            for entry in entries_of(settings, others):
                 result(_terms(entry))
                 result(f"{entry.name}: ready in {fetcher.fetch(entry)}")
 
 
-def entries_of(settings: Settings) -> list[Entry]:
-    """The manifest entries that a preset refers to, each once."""
+def smaller_painters_of(settings: Settings, every: bool, card: Card | None = None) -> list[str]:
+    """Text-to-image models to have beside the preset's own.
+
+    Args:
+        settings: of the preset, and of the plan.
+        every: all that may take its place, not the one alone that would do so now.
+        card: to plan for; this machine's, with what is free of it now, when not given.
+
+    Raises:
+        DeviceError: the device that the settings ask for is not there.
+    """
+    memory = settings.preset.memory
+    own = settings.preset.text_to_image.weights
+    if every:
+        return [name for name in memory.smaller_painters if name != own]
+    if not memory.allow_smaller_painter or settings.preset.name == EMBEDDED:
+        return []
+    painter = make_plan(card or _this_card(settings), settings.preset).painter
+    return [painter] if painter != own else []
+
+
+def _this_card(settings: Settings) -> Card:
+    from miner.gpu.device import choose_device  # torch: seconds, and not always needed
+
+    return choose_device(settings.device).card()
+
+
+def entries_of(settings: Settings, painters: Sequence[str] = ()) -> list[Entry]:
+    """The manifest entries that a preset refers to, and those of other painters, each once."""
     preset = settings.preset
     store = WeightStore(settings.weights, preset.name)
     sections = (preset.text_to_image, preset.background, preset.reconstruct)
-    wanted = [section.weights for section in sections]
+    wanted = [*(section.weights for section in sections), *painters]
     if preset.self_check.mode != "off":
         wanted.append(preset.self_check.weights)
     if preset.dreamgaussian.config:

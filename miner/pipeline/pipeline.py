@@ -35,7 +35,7 @@ from miner.pipeline.breaker import SELF_CHECK
 from miner.pipeline.generator import ProgressCallback
 from miner.pipeline.generators import Generators, kinds_for
 from miner.pipeline.painter_load import settled_plan
-from miner.pipeline.planned import Homes, as_planned
+from miner.pipeline.planned import Homes, as_planned, store_of_painter
 from miner.pipeline.prompts import clean_prompt
 from miner.pipeline.result import GenerationResult, Painting
 from miner.pipeline.selfcheck import SelfCheck
@@ -90,15 +90,18 @@ class Pipeline(Stages):
         """
         place = choose_device(device)
         keep_freed_memory()
+        own_painter = preset.text_to_image.weights
         preset = as_planned(preset, plan)
         store = WeightStore(weights_dir, preset.name)
         cutting, painting, checking = preset.background, preset.text_to_image, preset.self_check
         kinds = kinds_for(preset, rollback)
         wanted = [cutting.weights]
         wanted += [reference for kind in kinds.values() for reference in kind.weights(preset)]
-        wanted += [painting.weights] if text_to_image_too else []
         wanted += [checking.weights] if checking.mode != "off" else []
         found = {reference: store.find(reference) for reference in wanted}  # before any loads
+        if text_to_image_too:
+            of_painter = store_of_painter(store, own_painter, painting.weights)
+            found[painting.weights] = of_painter.find(painting.weights)
         timings: Timings = {}
 
         @contextmanager

@@ -10,6 +10,7 @@ from miner.gpu.catalogue import painter_settings
 from miner.gpu.device import Device, choose_device
 from miner.gpu.plan import MemoryPlan
 from miner.gpu.planner import make_plan
+from miner.gpu.weights import WeightStore
 from miner.pipeline.residence import Model, Residence
 from miner.settings import Preset, RollbackSettings
 from miner.settings.memory import Precision, Residency
@@ -57,6 +58,20 @@ def as_planned(preset: Preset, plan: MemoryPlan | None) -> Preset:
             dtype = NUMBERS.get(plan.of(component).precision, "bfloat16")
             changed[section] = getattr(preset, section).model_copy(update={"dtype": dtype})
     return preset.model_copy(update=changed)
+
+
+def store_of_painter(store: WeightStore, own: str, painter: str) -> WeightStore:
+    """Where a painter's weights are; what is said of missing ones names the command that gets them.
+
+    Args:
+        store: of the preset.
+        own: the preset's painter.
+        painter: the one that paints.
+    """
+    if painter == own:
+        return store
+    with_smaller = f"{store.preset} --smaller-painters"
+    return WeightStore(store.weights_dir, with_smaller, store.manifest)
 
 
 class Homes:
