@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from miner.doctor.memory import card_of, host_bytes, look_at_memory
+from miner.doctor.memory import card_of, look_at_memory
+from miner.errors import DeviceError
 from tests.doctor.machines import BLIND, H200, SEEN, Programs, case, nvidia, put
 
 GIB = 2**30
@@ -70,26 +71,14 @@ async def test_beside_a_running_daemon_there_is_nothing_to_compare(tmp_path: Pat
     assert (await look_at_memory(one)).status == "skip"
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
-        (
-            "sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ],
-)
-def test_a_container_has_what_its_limit_leaves(tmp_path: Path, names: tuple[str, str]) -> None:
-    """In both layouts of control groups; without a limit the machine's numbers hold."""
+async def test_a_container_is_planned_for_with_what_its_limit_leaves(tmp_path: Path) -> None:
+    """The machine's memory is not the container's; a kernel that does not say is an error."""
+    with pytest.raises(DeviceError, match="does not say"):
+        await look_at_memory(case(tmp_path, starting=True))
     put(tmp_path, "proc/meminfo", MEMINFO)
-    put(tmp_path, names[1], str(3 * GIB))
-    for limit, wanted in (("max\n", (32 * GIB, 16 * GIB)), (str(8 * GIB), (8 * GIB, 5 * GIB))):
-        put(tmp_path, names[0], limit)
-        assert host_bytes(tmp_path) == wanted
+    put(tmp_path, "sys/fs/cgroup/memory.max", str(8 * GIB))
+    put(tmp_path, "sys/fs/cgroup/memory.current", str(3 * GIB))
+    found = await look_at_memory(case(tmp_path, starting=True))
 
-
-def test_a_machine_that_says_nothing_has_nothing(tmp_path: Path) -> None:
-    """No number is made up."""
-    assert host_bytes(tmp_path) == (0, 0)
+    assert "of 8.0 GiB" in found.line
     assert card_of(H200, 7).capability == (9, 0)
