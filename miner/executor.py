@@ -1,6 +1,7 @@
 """What the queue knows of those who do the work: a few methods, and nothing of how.
 
-Implemented by ``workers/local_executor.py`` with worker processes of this host.
+Implemented by ``workers/local_executor.py`` with worker processes of this host, and by
+``ray_workers/executor.py`` with actors of a Ray cluster.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class WorkerHealth:
         load_seconds: what loading and warming up took, by stage.
         last_error: one line about the last death or failed start.
         plan: which part lies where, as JSON values of a ``MemoryPlan``; empty where none was made.
+        node: the host it runs on; None for the daemon's own.
     """
 
     name: str
@@ -44,6 +46,7 @@ class WorkerHealth:
     load_seconds: Mapping[str, float] = field(default_factory=dict)
     last_error: str | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
+    node: str | None = None
 
 
 @dataclass(frozen=True)

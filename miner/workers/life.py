@@ -19,8 +19,9 @@ from miner.gpu.plan import MemoryPlan
 from miner.job import Asset, Job
 from miner.settings import WorkerSettings
 from miner.workers.changes import Changes
-from miner.workers.channel import AsyncChannel, Message
+from miner.workers.channel import Message
 from miner.workers.flights import Flight, Flights
+from miner.workers.handle import Channel, Handle
 from miner.workers.messages import (
     ALIVE,
     BROKEN,
@@ -38,12 +39,11 @@ from miner.workers.messages import (
     read_error,
     read_startup_error,
 )
-from miner.workers.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
 CRASH, HANG, JOB_LIMIT, START = "crash", "hang", "job_limit", "start"
-GROWTH, RELOAD = "memory_growth", "reload"
+GROWTH, RELOAD, SLOW = "memory_growth", "reload", "slow"
 PLANNED = (GROWTH, RELOAD)
 """Why a life ended, with ``BROKEN``: labels of the metric of restarts."""
 
@@ -125,6 +125,7 @@ class Life:
 
     Attributes:
         configuration: of the engine, as JSON values.
+        node: the host of the process; None before there is one, and for this host.
         seen_at: ``clock()`` of the last sign of life.
         memory: the latest readings, in bytes.
         readiness: None until it is warm.
@@ -141,6 +142,7 @@ class Life:
         changed: Callable[[], None],
     ) -> None:
         self.pid: int | None = None
+        self.node: str | None = None
         self.seen_at: float | None = None
         self.memory: Mapping[str, int] = {}
         self.readiness: Readiness | None = None
@@ -151,7 +153,7 @@ class Life:
         self.configuration = configuration
         self._tools = tools
         self._changed = changed
-        self._channel: AsyncChannel | None = None  # while it takes jobs
+        self._channel: Channel | None = None  # while it takes jobs
         self._began_at = 0.0
 
     @property
@@ -189,7 +191,7 @@ class Life:
         if self._channel is not None:
             self._channel.post({"type": CANCEL, "number": flight.number})
 
-    async def live(self, spawn: Callable[[], Awaitable[WorkerProcess]]) -> LifeOver:
+    async def live(self, spawn: Callable[[], Awaitable[Handle]]) -> LifeOver:
         """Spawns, starts and serves, and sees to it that nothing is left of it; why it ended.
 
         Raises:
@@ -201,14 +203,14 @@ class Life:
         except OSError as error:
             return LifeOver(START, f"no process: {error}")
         async with process:
-            self.pid = process.pid
+            self.pid, self.node = process.pid, process.node
             over = await self._until_over(process.channel)
             if over.reason in (HANG, JOB_LIMIT):
                 await process.kill_with_trace()
         over.detail = over.detail or process.epitaph()
         return over
 
-    async def _until_over(self, channel: AsyncChannel) -> LifeOver:
+    async def _until_over(self, channel: Channel) -> LifeOver:
         try:
             async with asyncio.timeout(self._tools.settings.start_seconds):
                 ready = await self._start(channel)
@@ -229,7 +231,7 @@ class Life:
 
     # Starting
 
-    async def _start(self, channel: AsyncChannel) -> Message:
+    async def _start(self, channel: Channel) -> Message:
         every = self._tools.settings.heartbeat_seconds
         head = {"type": CONFIGURE, "heartbeat_seconds": every}
         await channel.send({**head, "configuration": self.configuration})
@@ -238,7 +240,7 @@ class Life:
                 raise read_startup_error(message.head)
         return message
 
-    def _became_ready(self, channel: AsyncChannel, ready: Message) -> None:
+    def _became_ready(self, channel: Channel, ready: Message) -> None:
         head, now = ready.head, self._tools.clock()
         seconds = {str(stage): float(took) for stage, took in head["load_seconds"].items()}
         process = max(0.0, now - self._began_at - sum(seconds.values()))
@@ -261,7 +263,7 @@ class Life:
 
     # Serving
 
-    async def _serve(self, channel: AsyncChannel) -> LifeOver:
+    async def _serve(self, channel: Channel) -> LifeOver:
         """Listens and watches until the life is over."""
         ends: list[BaseException] = []
         try:
@@ -272,12 +274,12 @@ class Life:
             ends += group_of_ends.exceptions
         return _as_life_over(ends[0])
 
-    async def _listen(self, channel: AsyncChannel) -> None:
+    async def _listen(self, channel: Channel) -> None:
         while True:
             self._take(await self._receive(channel))
             self._leave_when_idle()
 
-    async def _receive(self, channel: AsyncChannel) -> Message:
+    async def _receive(self, channel: Channel) -> Message:
         message = await channel.receive()
         if message is None:
             raise LifeOver(CRASH)

@@ -29,6 +29,8 @@ GRACE_SECONDS = 2.0
 TRACE_SECONDS = 0.3
 """For the stack of a hung one to reach the log."""
 
+WORKER = "miner.workers.worker"
+
 KEPT_LINES = 8
 MAX_LINE_CHARACTERS = 500
 
@@ -44,13 +46,16 @@ class WorkerProcess:
         self._listening = asyncio.create_task(self._log_output(), name=f"output of worker {name}")
 
     @classmethod
-    async def spawn(cls, name: str, engine: str, environment: Mapping[str, str]) -> WorkerProcess:
+    async def spawn(
+        cls, name: str, engine: str, environment: Mapping[str, str], module: str = WORKER
+    ) -> WorkerProcess:
         """A new process that waits for its configuration.
 
         Args:
             name: of the worker, for the log.
             engine: ``module:Class`` of its engine.
             environment: all of its environment.
+            module: what is run, with the same options.
 
         Raises:
             OSError: the system gives us no process.
@@ -59,7 +64,7 @@ class WorkerProcess:
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
             # -P: the folder we happen to be in holds no modules for the worker.
-            command = [sys.executable, "-P", "-m", "miner.workers.worker"]
+            command = [sys.executable, "-P", "-m", module]
             command += ["--fd", str(theirs.fileno()), "--parent", str(os.getpid())]
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -85,6 +90,10 @@ class WorkerProcess:
         _trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def node(self) -> None:
+        """This host."""
 
     @property
     def pid(self) -> int:

@@ -15,8 +15,8 @@ from miner.errors import StartupError
 from miner.executor import OnProgress, WorkerHealth, WorkerState
 from miner.job import Asset, Job
 from miner.settings import WorkerSettings
+from miner.workers.handle import Handle
 from miner.workers.life import PLANNED, RELOAD, START, Life, LifeOver, Readiness, Tools
-from miner.workers.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Supervisor:
     def __init__(
         self,
         name: str,
-        spawn: Callable[[], Awaitable[WorkerProcess]],
+        spawn: Callable[[], Awaitable[Handle]],
         configuration: Mapping[str, Any],
         tools: Tools,
     ) -> None:
@@ -85,6 +85,7 @@ class Supervisor:
             load_seconds=readiness.load_seconds if readiness else {},
             last_error=self._last_error,
             plan=readiness.plan if readiness else {},
+            node=life.node,
         )
 
     async def submit(self, job: Job, on_progress: OnProgress | None) -> Asset:
@@ -96,6 +97,22 @@ class Supervisor:
         for flight in self._life.flights:
             if flight.job.id == job_id:
                 self._life.withdraw(flight)
+
+    def configure(self, configuration: Mapping[str, Any]) -> None:
+        """Has the next life run with this; a life without a process yet is the next one."""
+        self.configuration = configuration
+        if not self.has_process:
+            self._life.configuration = configuration
+
+    @property
+    def has_process(self) -> bool:
+        """Whether there is a worker, warm or not."""
+        return self._life.pid is not None
+
+    def leave(self, reason: str) -> None:
+        """Ends the life after its jobs, which counts as a death; it gets no new ones."""
+        self._life.leaving = self._life.leaving or reason
+        self._changed()
 
     async def replace(self) -> None:
         """Ends the worker after its jobs; returns when its successor is ready.

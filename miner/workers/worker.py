@@ -43,6 +43,7 @@ from miner.errors import (
 from miner.job import JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 from miner.workers.channel import BlockingChannel, Message
+from miner.workers.handle import WorkerChannel
 from miner.workers.messages import (
     ALIVE,
     BROKEN,
@@ -87,7 +88,7 @@ class Worker:
     the answer: single operations on a dict, which threads may share.
     """
 
-    def __init__(self, channel: BlockingChannel, engine: str) -> None:
+    def __init__(self, channel: WorkerChannel, engine: str) -> None:
         self._channel = channel
         self._engine_name = engine
         self._engine: Engine[Any] | None = None
