@@ -17,6 +17,7 @@ from miner.settings.loader import (
     PACKAGE_DIR,
     Loaded,
     Settings,
+    bridge_environment,
     config_dir,
     config_files,
     credentials_folder,
@@ -26,6 +27,7 @@ from miner.settings.loader import (
     load_settings,
     notify_address,
     preset_names,
+    remote_environment,
     watchdog_seconds,
     worker_environment,
 )
@@ -43,6 +45,7 @@ from miner.settings.preset import (
     TextToImageSettings,
 )
 from miner.settings.pull import PullSettings
+from miner.settings.ray_cluster import RaySettings
 from miner.settings.rollback import RollbackSettings
 from miner.settings.section import Section
 from miner.settings.sources import read_toml
@@ -70,6 +73,7 @@ __all__ = [
     "Preset",
     "PullSettings",
     "QueueSettings",
+    "RaySettings",
     "ReconstructSettings",
     "RollbackSettings",
     "Section",
@@ -79,6 +83,7 @@ __all__ = [
     "TextToImageSettings",
     "WalletSettings",
     "WorkerSettings",
+    "bridge_environment",
     "config_dir",
     "config_files",
     "credentials_folder",
@@ -89,6 +94,7 @@ __all__ = [
     "notify_address",
     "preset_names",
     "read_toml",
+    "remote_environment",
     "watchdog_seconds",
     "worker_environment",
 ]

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from miner.settings.gateway import GatewaySettings
 from miner.settings.pull import PullSettings
+from miner.settings.ray_cluster import RaySettings
 from miner.settings.rollback import RollbackSettings
 from miner.settings.section import Section
 from miner.settings.subnet import ChainSettings, WalletSettings
@@ -185,6 +186,8 @@ class WorkerSettings(Section):
     """The processes that own the GPUs.
 
     Attributes:
+        executor: "local" has them on this host; "ray" on the nodes of a Ray cluster, where
+            ``RaySettings`` says how many there are, and ``count`` and ``gpus`` say nothing.
         count: how many; worker ``i`` is given the ``i``-th of ``gpus``.
         gpus: CUDA device indices or UUIDs, one a worker; empty leaves the choice to CUDA.
         start_seconds: from spawning to ready, loading and warming up.
@@ -197,6 +200,7 @@ class WorkerSettings(Section):
             with each death in a row, from one to the other.
     """
 
+    executor: Literal["local", "ray"] = "local"
     count: int = Field(default=1, ge=1, le=64)
     gpus: tuple[str, ...] = ()
     start_seconds: Seconds = 900.0
@@ -261,6 +265,7 @@ class DaemonSettings(Section):
     admission: AdmissionSettings = AdmissionSettings()
     queue: QueueSettings = QueueSettings()
     worker: WorkerSettings = WorkerSettings()
+    ray: RaySettings = RaySettings()
     rollback: RollbackSettings = RollbackSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()

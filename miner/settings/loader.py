@@ -8,6 +8,7 @@ too. Values are validated once, and an error names the key and where it was set.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,13 @@ ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 GPU's memory that nothing else fits into; segments that can grow have none."""
 WITHHELD = ("NOTIFY_", "WATCHDOG_", "CREDENTIALS_", PASSWORD_VARIABLE)
 """Beginnings of variables that are this process's own and no worker's."""
+RAY_VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Nothing is sent to its makers, and its lines are fit for a log."""
 PRESET_SECTIONS = (
     "text_to_image",
     "background",
@@ -265,6 +273,28 @@ def worker_environment(
         child["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         child["CUDA_VISIBLE_DEVICES"] = gpu
     return child
+
+
+def bridge_environment(alone: bool, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of the process that speaks to Ray; as ``worker_environment``, and Ray quiet.
+
+    Args:
+        alone: it starts a cluster of its own: on loopback, with a token that nobody else has.
+        environ: as for ``worker_environment``.
+    """
+    child = worker_environment(None, environ) | RAY_VARIABLES
+    if alone:
+        child["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the name of: loopback, please
+        child |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH"):
+            child.pop(name, None)
+    return child
+
+
+def remote_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What of a worker's environment holds on other hosts too."""
+    wanted = ("OMP_WAIT_POLICY", *ALLOCATOR_VARIABLES)
+    return {k: v for k, v in worker_environment(None, environ).items() if k in wanted}
 
 
 def _config_file(environ: Mapping[str, str]) -> Path | None:
