@@ -1,11 +1,14 @@
 # Everything a fresh clone needs: `make demo`, `make test`, `make bench`. Each makes .venv and installs
 # what is missing by itself; nothing but Python 3.11 or later and make has to be there before.
+# RAY=1 installs Ray too (100 MB), for the executor on a cluster; CI=true does so by itself.
 
 PYTHON ?= python3
+comma := ,
 BIN := .venv/bin
 STAMP := .venv/.installed
 TORCH := $(shell sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
 GRAFANA := tests/observe/schema/node_modules/.installed
+EXTRAS := $(if $(or $(filter true,$(CI)),$(RAY)),dev$(comma)ray,dev)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
 .PHONY: demo observe soak test test-systemd bench lint format clean
@@ -48,7 +51,7 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv: some minutes the first time"
 	command -v nvidia-smi >/dev/null || $(PIP) 'torch==$(TORCH)+cpu' 2>/dev/null || true
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[$(EXTRAS)]'
 	@echo "compiling the numeric parts of rembg: a minute, once"
 	$(BIN)/python -c 'import rembg'
 	touch $@

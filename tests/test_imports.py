@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"triposr", "dreamgaussian", "journal"},
     {"pipeline", "job_queue"},
     {"workers", "admission"},
-    {"network"},
+    {"network", "ray_workers"},
     {"doctor"},
     {"app", "validator"},
     {"commands"},
@@ -46,6 +46,7 @@ ONLY_IN: dict[str, set[str]] = {
     "huggingface_hub": {"gpu/fetch.py"},
     "bittensor": {"network/chain.py"},
     "bittensor_core": {"network/chain.py", "network/dendrite.py", "admission/signature.py"},
+    "ray": {"ray_workers/actor.py", "ray_workers/bridge.py"},
     "aiosqlite": set(),
     "torch.multiprocessing": set(),
     "prometheus_client": {

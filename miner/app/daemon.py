@@ -26,6 +26,7 @@ from miner.admission.nonces import NonceTable
 from miner.admission.peers import PeersSource
 from miner.admission.signature import Signer
 from miner.app import preflight, upkeep
+from miner.app.executors import executor_for
 from miner.app.parts import Parts
 from miner.app.pulling import puller
 from miner.app.reload import Changes, compare, in_precision, live_part
@@ -49,7 +50,7 @@ from miner.network.health import health_application
 from miner.network.intake import ValidatorIntake
 from miner.network.server import Handler, serve
 from miner.settings import ApiSettings, ListenLimits, Loaded, notify_address, watchdog_seconds
-from miner.workers.local_executor import ENGINE, LocalExecutor
+from miner.workers.local_executor import ENGINE
 
 PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
 """Of the server that only shows pages."""
@@ -65,7 +66,7 @@ class Daemon:
     Args:
         loaded: the settings to run with.
         reread: reads the settings again, for a reload.
-        engine: what the workers run; see ``LocalExecutor``.
+        engine: what the workers run; see ``executor_for``.
         substrate: makes what stands in for the chain's network; see ``Connections``.
     """
 
@@ -251,7 +252,7 @@ class Daemon:
         journal = await stack.enter_async_context(
             await Journal.open(daemon.state_dir, daemon.journal)
         )
-        executor = LocalExecutor(settings, daemon.worker, metrics, self._engine)
+        executor = executor_for(settings, metrics, self._engine)
         breaker = Rollback(daemon.rollback, journal, metrics)
         planning = RollbackExecutor(executor, breaker, daemon.worker.job_seconds)
         queue = JobQueue(planning, journal, daemon.queue, metrics)

@@ -9,6 +9,7 @@ from typing import Any
 
 from miner.admission.gate import Gate
 from miner.admission.peers import PeersSnapshot, PeersSource
+from miner.app.executors import PoolExecutor
 from miner.app.rollback import Rollback
 from miner.errors import UnknownRoute
 from miner.job_queue import JobQueue
@@ -21,7 +22,6 @@ from miner.network.intake import ValidatorIntake
 from miner.network.puller import Puller
 from miner.settings import QueueSettings, Settings
 from miner.version import VERSION
-from miner.workers.local_executor import LocalExecutor
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Parts:
     settings: Settings
     metrics: Metrics
     journal: Journal
-    executor: LocalExecutor
+    executor: PoolExecutor
     queue: JobQueue
     peers_source: PeersSource
     hotkey: str | None

@@ -11,7 +11,7 @@ from miner.readings import DeviceReading, WorkerReading
 
 WORKER_STATES = ("starting", "ready", "busy", "draining", "restarting", "stopped", "failed")
 
-RESTARTS = ("crash", "hang", "job_limit", "start", "memory_growth", "reload", "broken")
+RESTARTS = ("crash", "hang", "job_limit", "start", "memory_growth", "reload", "broken", "slow")
 """Why a worker is replaced; the same words as in ``workers/life.py``."""
 
 WORKER_MEMORY = {

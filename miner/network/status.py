@@ -66,6 +66,7 @@ def _worker(worker: WorkerHealth) -> dict[str, Any]:
         "state": worker.state,
         "pid": worker.pid,
         "device": worker.device,
+        "node": worker.node,
         "restarts": worker.restarts,
         "heartbeat_age_seconds": finite(worker.heartbeat_age),
         "job": worker.job_id,
