@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,10 @@ class Generators:
     def bring(self, name: str) -> Generator:
         """The generator, on the device."""
         return self._residences[name].bring()
+
+    def homes(self) -> Iterable[Residence[Generator]]:
+        """Where each waits."""
+        return self._residences.values()
 
     def put_around(self, name: str, wrap: Callable[[str, Generator], Generator]) -> None:
         """Has something stand in front of a generator."""

@@ -45,6 +45,7 @@ class Residence(Generic[Model]):
         loads_parked: what ``load`` makes has to be woken.
 
     Attributes:
+        name: as given.
         brought_seconds: what it took to bring it the last time; 0 while it was always there.
     """
 
@@ -60,11 +61,11 @@ class Residence(Generic[Model]):
     ) -> None:
         self.brought_seconds = 0.0
         self.residency = residency
+        self.name = name
         self._load = load
         self._keep_seconds = keep_seconds
         self._device = device
         self._clock = clock
-        self._name = name
         self._loads_parked = loads_parked
         self._model: Model | None = None if residency in LOADED_LATE else load()
         self._here = self._model is not None and not loads_parked
@@ -87,6 +88,11 @@ class Residence(Generic[Model]):
     def here(self) -> bool:
         """Whether it is on the device."""
         return self._here
+
+    @property
+    def visits(self) -> bool:
+        """Whether it is on the device and does not stay there."""
+        return self._here and self.residency not in ALWAYS_HERE
 
     def bring(self) -> Model:
         """The model, on the device."""
@@ -122,8 +128,8 @@ class Residence(Generic[Model]):
     def used(self) -> None:
         """Its time without use begins now."""
         self._used_at = self._clock()
-        if self._name:
-            self._device.note_peak(self._name)
+        if self.name:
+            self._device.note_peak(self.name)
         if self._keep_seconds == 0 and self._may_go():
             self._take_away()
 
@@ -142,6 +148,6 @@ class Residence(Generic[Model]):
         self._tell("away", self._clock() - began)
 
     def _tell(self, what: str, seconds: float) -> None:
-        if self._name:
+        if self.name:
             level = logging.INFO if self.residency == "segmented" else logging.DEBUG
-            log.log(level, "%s: %s in %.2f s", self._name, what, seconds)
+            log.log(level, "%s: %s in %.2f s", self.name, what, seconds)

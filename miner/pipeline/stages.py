@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,6 +220,13 @@ class Stages:
         job.picture = painting.picture
         spent = job.timings.get(text_to_image.STAGE, 0.0)
         job.timings[text_to_image.STAGE] = spent + painting.seconds
+
+    def visitors(self) -> list[str]:
+        """Names of the models that are on the device and do not stay there."""
+        homes: list[Residence[Any]] = [self._remover, *self.generators.homes()]
+        homes += [] if self._checker is None else [self._checker]
+        homes += [] if self.painter is None else self.painter.homes()
+        return sorted(home.name for home in homes if home.visits)
 
     def knows(self, name: str) -> bool:
         """Whether there is a generator of that name."""

@@ -7,7 +7,7 @@ serves one caller at a time, because diffusers keeps the state of a call on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, FAMILIES, VAE, Pixels, Whole
 from miner.pipeline.painter_load import Loaded, all_resident, load_parts, pipeline_class
+from miner.pipeline.painter_networks import Networks
 from miner.pipeline.painter_prompts import PromptCache
 from miner.pipeline.painter_synthetic import SCHNELL, synthetic_flux
+from miner.pipeline.residence import Residence
 from miner.pipeline.stage import CancelFlag
 from miner.settings import TextToImageSettings
 
@@ -90,6 +92,10 @@ class TextToImage:
             if isinstance(part, torch.nn.Module)
             for parameter in part.parameters()
         )
+
+    def homes(self) -> Iterable[Residence[Networks]]:
+        """Where each part waits; none where the pipeline is called whole."""
+        return [] if self._loaded is None else self._loaded.residences.values()
 
     @property
     def multiple_px(self) -> int:

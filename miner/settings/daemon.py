@@ -196,6 +196,7 @@ class WorkerSettings(Section):
         job_seconds: a job that takes longer costs the worker its life.
         max_growth_bytes: of resident memory beyond what it had when ready; then it is replaced
             between two jobs.
+        max_gpu_growth_bytes: likewise of what live tensors hold on the device after a job.
         restart_backoff_seconds, max_restart_backoff_seconds: the wait before a new one doubles
             with each death in a row, from one to the other.
     """
@@ -208,6 +209,7 @@ class WorkerSettings(Section):
     hang_seconds: Seconds = 30.0
     job_seconds: Seconds = 300.0
     max_growth_bytes: int = Field(default=4096 * MIB, ge=MIB)
+    max_gpu_growth_bytes: int = Field(default=1024 * MIB, ge=MIB)
     restart_backoff_seconds: float = Field(default=0.5, ge=0, le=60)
     max_restart_backoff_seconds: float = Field(default=60.0, ge=0, le=3600)
 

@@ -76,6 +76,12 @@ class Engine(Protocol[Raw]):
     def memory(self) -> Mapping[str, int]:
         """Readings of the device in bytes, named as in ``WorkerHealth``; from any thread."""
 
+    def settled(self) -> tuple[str, int] | None:
+        """The models on the device that do not stay there, and bytes of live tensors with them.
+
+        Asked after a job, on the device's thread; None where nothing is measured.
+        """
+
     def shortages(self) -> Sequence[tuple[str, bool]]:
         """Stages in which memory ran out since the last time, and whether they went with less."""
 
@@ -211,6 +217,13 @@ class PipelineEngine:
                 "gpu_planned": self.plan["limit_bytes"],
             }
         return read
+
+    def settled(self) -> tuple[str, int] | None:
+        """None on the CPU."""
+        device = self._loaded.device
+        if not device.is_cuda:
+            return None
+        return ",".join(self._loaded.visitors()), device.allocated_bytes()
 
     def shortages(self) -> Sequence[tuple[str, bool]]:
         """Of the pipeline's stages."""

@@ -21,6 +21,7 @@ from miner.settings import WorkerSettings
 from miner.workers.changes import Changes
 from miner.workers.channel import Message
 from miner.workers.flights import Flight, Flights
+from miner.workers.growth import DeviceGrowth
 from miner.workers.handle import Channel, Handle
 from miner.workers.messages import (
     ALIVE,
@@ -149,6 +150,7 @@ class Life:
         self.leaving: str | None = None
         self.jobs_done = 0
         self.flights = Flights()
+        self._device_growth = DeviceGrowth()
         self._name = name
         self.configuration = configuration
         self._tools = tools
@@ -303,6 +305,7 @@ class Life:
             return
         if message.type == DEVICE_FREE and (flight := self.flights.get(number)):
             flight.on_device = False
+            self._weigh(message.head.get("settled"))
         elif message.type == DONE and (flight := self.flights.end(number)):
             self.jobs_done += 1
             flight.succeed(read_asset(message))
@@ -340,6 +343,17 @@ class Life:
             log.warning("worker %s: grew by %d MiB, to be replaced", self._name, grown >> 20)
             self.leaving = GROWTH
         self._leave_when_idle()
+
+    def _weigh(self, settled: tuple[str, int] | None) -> None:
+        """What a job left on the device."""
+        if settled is None or self.leaving is not None:
+            return
+        grown = self._device_growth.after_job(str(settled[0]), int(settled[1]))
+        if grown > self._tools.settings.max_gpu_growth_bytes:
+            log.warning(
+                "worker %s: %d MiB left on the device, to be replaced", self._name, grown >> 20
+            )
+            self.leaving = GROWTH
 
     def _leave_when_idle(self) -> None:
         if self.leaving is not None and not self.flights:

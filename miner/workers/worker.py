@@ -164,7 +164,8 @@ class Worker:
                 self._answer(work, error_message(ERROR, ours, work.number))
                 continue
             self._tell_shortages(engine)
-            self._send(Message({"type": DEVICE_FREE, "number": work.number}))
+            free = {"type": DEVICE_FREE, "number": work.number, "settled": engine.settled()}
+            self._send(Message(free))
             self._for_encoder.put((work, raw))
             del raw  # the encoder's now: nothing here may keep its memory
 

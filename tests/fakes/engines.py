@@ -54,6 +54,9 @@ class Quick:
     def memory(self) -> Mapping[str, int]:
         return {"gpu_used": 1000}
 
+    def settled(self) -> tuple[str, int] | None:
+        return None
+
     def shortages(self) -> Sequence[tuple[str, bool]]:
         return ()
 
@@ -309,3 +312,17 @@ class Churning(Quick):
     def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         assert os.urandom(1 << 20)
         return super().generate(spec, progress, cancel, plan)
+
+
+class LeakingOnDevice(Quick):
+    """Every job leaves a megabyte on its device."""
+
+    def settled(self) -> tuple[str, int] | None:
+        return "", (8 << 30) + (self.made << 20)
+
+
+class VisitedDevice(Quick):
+    """Now and then a large model is still on its device after a job; nothing else stays."""
+
+    def settled(self) -> tuple[str, int] | None:
+        return ("dreamgaussian", 11 << 30) if self.made % 7 == 0 else ("", 8 << 30)

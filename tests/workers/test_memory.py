@@ -105,6 +105,26 @@ async def test_hundreds_of_clean_jobs_keep_their_worker(tmp_path: Path) -> None:
         assert after - before < GROWTH_BYTES / 4
 
 
+async def test_what_stays_on_the_device_ends_the_worker(tmp_path: Path) -> None:
+    """A megabyte a job that is left there, and the worker is replaced between two jobs."""
+    async with workers("LeakingOnDevice", tmp_path, max_gpu_growth_bytes=GROWTH_BYTES) as made:
+        for seed in range(JOBS):
+            assert await made.make("a cube", seed) == f"a cube {seed}".encode()
+
+        assert made.metrics.restarts == {"memory_growth": JOBS * (1 << 20) // (GROWTH_BYTES + 1)}
+
+
+async def test_models_that_come_and_go_are_no_leak(tmp_path: Path) -> None:
+    """Each set of them is measured by itself, so that the worker lives through hundreds of jobs."""
+    async with workers("VisitedDevice", tmp_path, max_gpu_growth_bytes=GROWTH_BYTES) as made:
+        pid = made.pid
+        for seed in range(JOBS):
+            await made.make("a cube", seed)
+
+        assert made.pid == pid
+        assert not made.metrics.restarts
+
+
 def test_segments_of_the_gpu_s_memory_may_grow() -> None:
     """Workers get the allocator's option under both its names, unless one was set."""
     ours = worker_environment(environ={})
