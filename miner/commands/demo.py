@@ -20,6 +20,7 @@ from miner import encoder, files
 from miner.admission.signature import Signer, new_hotkey
 from miner.commands.console import Reporter, result
 from miner.commands.demo_break import demo_break
+from miner.commands.demo_fleet import demo_fleet
 from miner.commands.demo_miner import DemoMiner, running, write_settings
 from miner.commands.demo_pull import demo_pull
 from miner.commands.outputs import file_names
@@ -39,6 +40,7 @@ PUSHED = 2
 """How many of the prompts come as a task to be polled for; the rest wait on their connection."""
 STAKES = (25_000.0, 4_000.0)
 LIMIT_SECONDS = 120.0
+DEFAULT_WORKERS = 2
 POLL_SECONDS = 0.25
 TOLD = (
     "miner_ready",
@@ -64,6 +66,14 @@ def demo(
         str | None,
         typer.Option("--break", metavar="triposr", help="It fails, is left, mended, taken back."),
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option("--executor", metavar="local|ray", help="Where workers run; ray: a cluster."),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="So many, and one is killed at its job."),
+    ] = None,
     keep: Annotated[
         bool | None,
         typer.Option("--keep/--no-keep", help="Leave the daemon running; so on a terminal."),
@@ -76,6 +86,9 @@ def demo(
         return
     if broken:
         demo_break(broken, output, reporter)
+        return
+    if executor != "local" or workers is not None:
+        demo_fleet(executor, DEFAULT_WORKERS if workers is None else workers, output, reporter)
         return
     files.make_folder(output)
     validators = [new_hotkey() for _ in STAKES]
