@@ -18,14 +18,12 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 import structlog
-from aiohttp import web
 
 from miner import logs
-from miner.admission.gate import Gate
 from miner.admission.nonces import NonceTable
 from miner.admission.peers import PeersSource
-from miner.admission.signature import Signer
 from miner.app import preflight, upkeep
+from miner.app.doors import Doors
 from miner.app.executors import executor_for
 from miner.app.parts import Parts
 from miner.app.pulling import puller
@@ -40,20 +38,12 @@ from miner.errors import ControlError, MinerError, StartupError
 from miner.job_queue import JobQueue
 from miner.journal import Journal
 from miner.metrics import Metrics
-from miner.network.api import api_application
-from miner.network.axon import Axon
-from miner.network.competition import COMPETITION, competition_application
 from miner.network.control import serve_control
 from miner.network.gateway.client import GatewayClient
 from miner.network.gateway.intake import GatewayIntake
-from miner.network.health import health_application
-from miner.network.intake import ValidatorIntake
-from miner.network.server import Handler, serve
-from miner.settings import ApiSettings, ListenLimits, Loaded, notify_address, watchdog_seconds
+from miner.settings import Loaded, notify_address, watchdog_seconds
 from miner.workers.local_executor import ENGINE
 
-PAGE_LIMITS = ListenLimits(max_body_bytes=64 * 1024, max_connections=64)
-"""Of the server that only shows pages."""
 SETTLE_SECONDS = 10.0
 """For bringing the last results when the daemon stops; the next life tries again."""
 
@@ -85,8 +75,7 @@ class Daemon:
         self._stop_asked = asyncio.Event()
         self._parts: Parts | None = None
         self._main: asyncio.Task[object] | None = None
-        self._keypair: Signer | None = None
-        self._token: str | None = None
+        self._doors: Doors | None = None
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -216,7 +205,8 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one) for one in self._background(parts)]
             async with contextlib.AsyncExitStack() as doors:
-                await self._open_doors(doors, nonces)
+                assert self._doors is not None
+                await self._doors.open(doors, nonces)
                 if parts.watch is not None:  # it may publish where the doors are
                     running.append(tasks.create_task(parts.watch.run()))
                 parts.open = True
@@ -247,8 +237,8 @@ class Daemon:
         settings, metrics = self._first, Metrics()
         daemon = settings.daemon
         source = PeersSource(preflight.initial_peers(daemon.chain.network))
-        self._keypair = keypair = preflight.our_hotkey(daemon)
-        self._token = preflight.api_token(daemon.api)
+        keypair = preflight.our_hotkey(daemon)
+        token = preflight.api_token(daemon.api)
         journal = await stack.enter_async_context(
             await Journal.open(daemon.state_dir, daemon.journal)
         )
@@ -270,59 +260,9 @@ class Daemon:
             parts.puller = await puller(stack, parts, keypair)
         self._parts = parts
         await stack.enter_async_context(serve_control(daemon.state_dir, parts, self))
-        if daemon.metrics.enabled:
-            page = health_application(parts)
-            await self._open(stack, page, "metrics", daemon.metrics.host, daemon.metrics.port)
+        self._doors = Doors(parts, keypair, token)
+        await self._doors.open_metrics(stack)
         return parts
-
-    async def _open_doors(self, doors: contextlib.AsyncExitStack, nonces: NonceTable) -> None:
-        """The servers through which work comes."""
-        parts = self._parts
-        assert parts is not None
-        daemon = parts.settings.daemon
-        if self._keypair is not None and "axon" in daemon.intakes:
-            parts.gate = Gate(
-                self._keypair.ss58_address, daemon.admission, parts.peers_source, nonces
-            )
-            parts.intake = ValidatorIntake(parts.queue, parts.journal, daemon.queue)
-            handlers = parts.intake.handlers()
-            axon = Axon(self._keypair, parts.gate, handlers, parts.metrics, daemon.axon).handle
-            await self._open(doors, axon, "axon", daemon.axon.host, daemon.axon.port, daemon.axon)
-        if "http" in daemon.intakes:
-            await self._open_api(doors, parts, daemon.api)
-
-    async def _open_api(
-        self, doors: contextlib.AsyncExitStack, parts: Parts, api: ApiSettings
-    ) -> None:
-        page = preflight.shows_page(api, self._token)
-        pages = api_application(parts, "api", api, self._token, page)
-        await self._open(doors, pages, "api", api.host, api.port, api)
-        if api.competition != "off":
-            pages = competition_application(parts, api)
-            host, port = api.competition_host, api.competition_port
-            await self._open(doors, pages, COMPETITION, host, port, api)
-
-    async def _open(
-        self,
-        stack: contextlib.AsyncExitStack,
-        handler: Handler | web.Application,
-        name: str,
-        host: str,
-        port: int,
-        limits: ListenLimits = PAGE_LIMITS,
-    ) -> None:
-        assert self._parts is not None
-        listening = await stack.enter_async_context(
-            serve(
-                handler,
-                name=name,
-                host=host,
-                port=port,
-                limits=limits,
-                metrics=self._parts.metrics,
-            )
-        )
-        self._parts.addresses[name] = listening.url
 
     def _background(self, parts: Parts) -> Iterator[Coroutine[None, None, None]]:
         readings = upkeep.Readings(parts)
