@@ -73,7 +73,7 @@ def _tell(record: Record, checks: list[Check]) -> None:
         print(f"{'held  ' if check.held else 'FAILED'}  {check.name}: {check.seen}")
     counts = ", ".join(f"{count} {result}" for result, count in record.counts().items())
     took = ", ".join(f"{name} {value:.2f} s" for name, value in calm_latencies(record).items())
-    print(f"{len(record.requests)} requests: {counts}\nwithout a fault: {took}")
+    print(f"{len(record.requests)} requests: {counts}\nbetween faults: {took}")
 
 
 if __name__ == "__main__":

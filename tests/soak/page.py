@@ -164,7 +164,7 @@ def _memory_plot(record: Record, seconds: float) -> str:
 
 
 def _latencies(record: Record) -> str:
-    rows = [("without a fault", calm_latencies(record), "", "")]
+    rows = [("between faults", calm_latencies(record), "", "")]
     names = dict.fromkeys(fault.name for fault in record.faults)
     for number, name in enumerate(names, 1):
         same = [fault for fault in record.faults if fault.name == name]
