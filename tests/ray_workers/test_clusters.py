@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from miner.errors import StartupError, WorkerLost
+from miner.errors import StartupError
 from miner.ray_workers.executor import RayExecutor
+from tests.app.running import calling, daemon
+from tests.app.test_faults import endings, push_all
 from tests.fakes.workers import Metrics, Time, alive, until
 from tests.ray_workers.clusters import ROOT, cluster, free_port, needs_ray, on_ray, settings_for
 
@@ -55,22 +57,24 @@ async def test_a_reload_goes_round_and_comes_back(tmp_path: Path) -> None:
 
 
 async def test_a_head_that_restarts(tmp_path: Path) -> None:
-    """Without a head jobs are lost with a word and nothing is ready; with a new one all goes on."""
+    """Without a head the daemon is not ready; with a new one every task it took is done."""
     with cluster(nodes=1) as nodes:
-        async with on_ray("Sleeping", tmp_path, nodes.address) as made:
-            work = made.begin("a cube")
-            await until((tmp_path / "begun").exists)
-            nodes.close()
-            with pytest.raises(WorkerLost):
-                await work
-            await until(lambda: not made.executor.health().ready)
-            assert made.executor.capacity == 0
-            (tmp_path / "go").touch()
-            nodes.restart()
-            nodes.add()
-            await made.until_ready(1)
+        ray = {"address": nodes.address, "silence_seconds": 5.0}
+        worker = {"executor": "ray", "hang_seconds": 20.0}
+        async with daemon(tmp_path, "Sleeping", worker=worker, ray=ray) as running:
+            async with calling(running) as caller:
+                taken = await push_all(caller, [f"thing {n}" for n in range(5)])
+                await running.until((running.scratch / "begun").exists)
+                nodes.close()
+                await running.until(lambda: running.status().get("ready") is False)
+                (running.scratch / "go").touch()
+                nodes.restart()
+                nodes.add()
+                ended = await endings(caller, taken)
 
-            assert await made.make("next") == b"next 0"
+            assert ended == {"DONE": 5}
+            assert running.outcomes() == {"done": 5}
+            assert running.status()["ready"]
 
 
 async def test_other_versions_are_refused(tmp_path: Path) -> None:
