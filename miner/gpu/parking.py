@@ -2,13 +2,15 @@
 
 The copy on the host stays there while the one on the device works: weights do not change, so going
 away costs no transfer. It is pinned where the host can spare that, which makes coming back twice as
-fast. Networks whose weights are not plain tensors are moved by their library instead.
+fast. nf4's weights lie in plain tensors with their scales beside them, and go the same way. What is
+made of other tensors is moved by its library instead, there and back.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +27,7 @@ class Parking:
     """The weights of some networks, here or there.
 
     Args:
-        networks: on the host now.
+        networks: wherever they are; those that come and go are taken to the host.
         device: where they work.
         often: they will come and go: the copy on the host is kept.
     """
@@ -33,8 +35,8 @@ class Parking:
     def __init__(self, networks: list[nn.Module], device: Device, often: bool) -> None:
         self._networks = networks
         self._device = device
-        self._kept: list[tuple[Tensor, Tensor]] = []
-        if often and device.is_cuda and all(map(_is_plain, networks)):
+        self._kept: list[tuple[Any, str, Tensor]] = []  # owner, its attribute, the copy
+        if often and device.is_cuda and all(map(_can_swap, networks)):
             self._keep(_can_spare(sum(map(weight_bytes, networks))))
 
     def wake(self) -> None:
@@ -43,8 +45,8 @@ class Parking:
             for network in self._networks:
                 network.to(self._device.torch_device)
             return
-        for tensor, kept in self._kept:
-            tensor.data = kept.to(self._device.torch_device, non_blocking=True)
+        for owner, name, kept in self._kept:
+            setattr(owner, name, kept.to(self._device.torch_device, non_blocking=True))
         self._device.synchronize()
 
     def park(self) -> None:
@@ -53,15 +55,16 @@ class Parking:
             for network in self._networks:
                 network.to("cpu")
             return
-        for tensor, kept in self._kept:
-            tensor.data = kept
+        for owner, name, kept in self._kept:
+            setattr(owner, name, kept)
 
     def _keep(self, pin: bool) -> None:
         for network in self._networks:
-            for tensor in _tensors(network):
-                if pin:
-                    tensor.data = tensor.data.pin_memory()
-                self._kept.append((tensor, tensor.data))
+            for owner, name in _places(network):
+                kept = getattr(owner, name).to("cpu")
+                kept = kept.pin_memory() if pin else kept
+                setattr(owner, name, kept)
+                self._kept.append((owner, name, kept))
 
 
 def weight_bytes(network: nn.Module) -> int:
@@ -75,14 +78,29 @@ def _tensors(network: nn.Module) -> Iterator[Tensor]:
     yield from network.buffers()
 
 
-def _is_plain(network: nn.Module) -> bool:
-    """Whether every weight is a tensor that can be copied as it is."""
-    return all(type(tensor.data) is Tensor for tensor in _tensors(network)) and not getattr(
-        network, "is_quantized", False
-    )
+def _places(network: nn.Module) -> Iterator[tuple[Any, str]]:
+    """Where its tensors hang: owner and attribute."""
+    for tensor in _tensors(network):
+        yield tensor, "data"
+        scales = getattr(tensor, "quant_state", None)
+        if scales is not None:
+            yield scales, "absmax"
+
+
+def _can_swap(network: nn.Module) -> bool:
+    """Whether every weight is a tensor that can be copied as it is, its scales included."""
+    if any(type(tensor.data) is not Tensor for tensor in _tensors(network)):
+        return False
+    found: list[Any] = [getattr(tensor, "quant_state", None) for tensor in _tensors(network)]
+    states = [state for state in found if state is not None]
+    if not states:
+        return not getattr(network, "is_quantized", False)
+    return all(type(state.absmax) is Tensor and not state.nested for state in states)
 
 
 def _can_spare(wanted: int) -> bool:
+    if not torch.cuda.is_available():
+        return False
     available = Device(torch.device("cpu"), "cpu").available_bytes()
     if wanted > PINNED_SHARE * available:
         log.warning("%d MiB of weights are not pinned: the host has too little", wanted >> 20)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from miner.gpu.device import Device
+from miner.gpu.parking import Parking
 from miner.gpu.weights import WeightStore
 from miner.pipeline.generator import Call, Lifted, Needs, Subject
 from miner.pipeline.reconstruct import STAGE, SURFACE_STAGE, Reconstructor
@@ -30,6 +31,7 @@ class ByTripoSR:
     def __init__(self, reconstructor: Reconstructor, keys: SurfaceKeys) -> None:
         self.reconstructor = reconstructor
         self.keys = keys
+        self._parking: Parking | None = None  # once it has to go
 
     @classmethod
     def offered(cls, preset: Preset) -> bool:
@@ -85,11 +87,14 @@ class ByTripoSR:
 
     def park(self) -> None:
         """To the host's memory."""
-        self.reconstructor.model.to("cpu")
+        if self._parking is None:
+            self._parking = Parking([self.reconstructor.model], self.reconstructor.device, True)
+        self._parking.park()
 
     def wake(self) -> None:
         """Back to the device."""
-        self.reconstructor.model.to(self.reconstructor.device.torch_device)
+        if self._parking is not None:
+            self._parking.wake()
 
     def _keys(self, call: Call) -> SurfaceKeys:
         keys, changed = self.keys, {}
