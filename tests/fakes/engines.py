@@ -326,3 +326,16 @@ class VisitedDevice(Quick):
 
     def settled(self) -> tuple[str, int] | None:
         return ("dreamgaussian", 11 << 30) if self.made % 7 == 0 else ("", 8 << 30)
+
+
+class OneSlow(Quick):
+    """The first that ever loads takes ten times what the others take."""
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        seconds = super().load(configuration)
+        self.pause = 0.5 if self.first_time("slow") else 0.05
+        return seconds
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        time.sleep(self.pause)
+        return super().generate(spec, progress, cancel, plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -54,6 +55,17 @@ async def test_a_reload_goes_round_and_comes_back(tmp_path: Path) -> None:
 
     assert after == b"bf16"
     assert back == [b"bf16", b"bf16"]
+
+
+async def test_a_slow_worker_is_replaced(tmp_path: Path) -> None:
+    """What takes ten times as long as the others is drained and replaced; no job is lost."""
+    async with on_ray("OneSlow", tmp_path, "", workers=3, slow_jobs=3) as made:
+        await made.until_ready(3)
+        answers = await asyncio.gather(*(made.make("a", seed) for seed in range(80)))
+        await made.until_ready(3)
+
+    assert answers == [f"a {seed}".encode() for seed in range(80)]
+    assert made.metrics.restarts["slow"] == 1
 
 
 async def test_a_head_that_restarts(tmp_path: Path) -> None:
