@@ -22,6 +22,10 @@ class WorkerReading(Protocol):
         """One of ``WorkerState``."""
 
     @property
+    def node(self) -> str | None:
+        """The host it runs on; None for the daemon's own."""
+
+    @property
     def heartbeat_age(self) -> float | None:
         """Seconds since the last sign of life."""
 

@@ -40,6 +40,8 @@ class WorkerMetrics(Part):
         worker = self._bound("worker", health.name)
         for state in WORKER_STATES:
             self._workers.state.labels(worker, state).set(state == health.state)
+        if health.node:
+            self._workers.place.labels(worker).info({"node": self._bound("node", health.node)})
         set_or_remove(self._workers.heartbeat, (worker,), health.heartbeat_age)
         for reading, gauge in self._workers.memory.items():
             set_or_remove(gauge, (worker,), health.memory.get(reading))
@@ -75,6 +77,12 @@ class _WorkerInstruments:
         gauge = partial(Gauge, registry=registry)
         self.state = gauge(
             "miner_worker_state", "1 for the state a worker is in, else 0.", ["worker", "state"]
+        )
+        self.place = Info(
+            "miner_worker_place",
+            "The node that a worker runs on, where that is not the daemon's host.",
+            ["worker"],
+            registry=registry,
         )
         self.heartbeat = gauge(
             "miner_worker_heartbeat_age_seconds", "Since a worker's last sign of life.", ["worker"]
