@@ -42,7 +42,7 @@ class Family(Protocol):
         """What the text encoders, which are on the device, make of a wording."""
 
     def given(self, words: Sequence[Words], device: torch.device) -> Mapping[str, Any]:
-        """Arguments that tell the pipeline what was read, for a batch."""
+        """Arguments that tell the pipeline what was read, for a batch; the denoiser is there."""
 
     def decode(self, latents: Tensor, size: tuple[int, int]) -> Pixels:
         """Pictures [B,H,W,3] in [0,1] of what denoising left; size is (width, height)."""
@@ -73,7 +73,7 @@ class Flux:
 
     def given(self, words: Sequence[Words], device: torch.device) -> Mapping[str, Any]:
         """As ``Family.given``."""
-        return _together(words, device)
+        return _together(words, device, self._pipeline.transformer.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, size: tuple[int, int]) -> Pixels:
@@ -109,7 +109,7 @@ class StableDiffusion:
 
     def given(self, words: Sequence[Words], device: torch.device) -> Mapping[str, Any]:
         """As ``Family.given``."""
-        return _together(words, device)
+        return _together(words, device, self._pipeline.unet.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor, size: tuple[int, int]) -> Pixels:
@@ -142,9 +142,11 @@ class Whole:
         return np.asarray(output.images, np.float32)
 
 
-def _together(words: Sequence[Words], device: torch.device) -> dict[str, Tensor]:
-    """One batch of several wordings."""
-    return {name: torch.cat([one[name] for one in words]).to(device) for name in words[0]}
+def _together(
+    words: Sequence[Words], device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """One batch of several wordings, in the numbers that the denoiser computes in."""
+    return {name: torch.cat([one[name] for one in words]).to(device, dtype) for name in words[0]}
 
 
 def _decoded(vae: Any, latents: Tensor) -> Tensor:

@@ -28,6 +28,10 @@ from miner.settings.memory import Precision, Residency
 KEPT_PLAIN = ("CLIPTextModel", "AutoencoderKL")
 """Classes that are not made smaller: they would lose more than they save."""
 
+NEVER_FP16 = ("T5EncoderModel",)
+"""Classes whose activations overflow in it: on cards without bf16 they compute in single precision,
+whatever their weights are stored in."""
+
 log = logging.getLogger(__name__)
 
 
@@ -104,6 +108,8 @@ def read_network(folder: Path, precision: Precision, device: Device) -> torch.nn
     """
     kind, library = _kind_of(folder)
     dtype = compute_dtype(precision, device)
+    if dtype == torch.float16 and kind.__name__ in NEVER_FP16:
+        dtype = torch.float32
     smaller = kind.__name__ not in KEPT_PLAIN
     options = loading_options(precision, library, dtype, device) if smaller else {}
     network: torch.nn.Module = kind.from_pretrained(

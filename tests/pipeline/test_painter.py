@@ -13,6 +13,7 @@ from miner.gpu.device import choose_device
 from miner.gpu.plan import MemoryPlan
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, VAE
 from miner.pipeline.painter_load import settled_plan
+from miner.pipeline.painter_networks import read_network
 from miner.pipeline.text_to_image import TextToImage
 from miner.settings import TextToImageSettings
 from miner.settings.memory import Precision, Residency
@@ -151,6 +152,21 @@ def test_smaller_numbers_paint_nearly_the_same(
 
     assert gap(exact, made) <= tolerance
     assert average <= tolerance / 10
+
+
+def test_parts_may_compute_in_different_numbers(flux: Path) -> None:
+    """T5 in single precision feeds a transformer in half of it, as on cards before Ampere."""
+    mixed = plan(precision_of={"transformer": "bf16", "vae": "bf16"})
+    exact = TextToImage.load(flux, flux_keys(), CPU, everywhere("resident"))
+    other = TextToImage.load(flux, flux_keys(), CPU, mixed)
+    assert gap(pictures(exact, ("a cube",)), pictures(other, ("a cube",))) <= 16
+
+
+def test_t5_never_computes_in_fp16(flux: Path) -> None:
+    """It overflows there; CLIP beside it does not."""
+    both = [read_network(flux / name, "fp16", CPU) for name in ("text_encoder", "text_encoder_2")]
+    found = [next(network.parameters()).dtype for network in both]
+    assert found == [torch.float16, torch.float32]
 
 
 def test_fp8_keeps_its_weights_in_a_byte(flux: Path) -> None:
