@@ -46,6 +46,9 @@ from miner.workers.worker import die_with
 WATCH_SECONDS = 1.0
 """Between two looks at the nodes."""
 
+SHUTDOWN_SECONDS = 1.0
+"""For Ray to take leave; a cluster of ours is killed with this process, in whatever state."""
+
 GROUPS = {"telling": 1, "listening": 1}
 
 
@@ -77,7 +80,9 @@ class Bridge:
             with contextlib.suppress(ChannelError):
                 await self._channel.send({"type": LOST, "message": watch.result()})
         else:
-            ray.shutdown()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHUTDOWN_SECONDS):
+                    await asyncio.to_thread(ray.shutdown)
 
     async def _watch(self, silence_seconds: float) -> str:
         """Tells of the nodes again and again; returns why that is no longer possible."""

@@ -66,6 +66,7 @@ class RayExecutor(Pool):
         self._link = Link(engine, self._settings, self._tools, self._saw)
         self._link_task: asyncio.Task[None] | None = None
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._refused: dict[Supervisor, StartupError] = {}
         self._nodes: Sequence[Node] = ()
         self._had_gpus = False
@@ -125,7 +126,7 @@ class RayExecutor(Pool):
             addresses = sorted(node.address for node in nodes)
             log.info("ray: %d nodes now: %s", len(nodes), ", ".join(addresses))
         self._nodes, self._had_gpus = nodes, self._had_gpus or has_gpus(nodes)
-        count = self.wanted.count
+        count = max(1, self.wanted.count)  # one waits for a place where there is none
         while len(self.supervisors) < count:
             self._add()
         idle = [one for one in reversed(self.supervisors) if not one.has_process]
@@ -147,7 +148,10 @@ class RayExecutor(Pool):
         self.supervisors.remove(supervisor)
         self._paces.forget(supervisor.name)
         self._refused.pop(supervisor, None)
-        self._tasks.pop(supervisor).cancel()
+        task = self._tasks.pop(supervisor)
+        task.cancel()
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _spawn(self, name: str) -> RemoteWorker:
         return await self._link.spawn(name, self.wanted)
@@ -180,7 +184,7 @@ class RayExecutor(Pool):
         return supervisor.has_process
 
     async def _end(self) -> None:
-        tasks = [*self._tasks.values(), *filter(None, [self._link_task])]
+        tasks = [*self._tasks.values(), *self._leaving, *filter(None, [self._link_task])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
