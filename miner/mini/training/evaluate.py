@@ -218,8 +218,8 @@ def evaluate_zero123(guidance: Zero123, count: int) -> None:
     """The views it makes up, of true pictures of held-out pairs."""
     iou, psnr, lazy = rollback.imagined_scores(guidance, count)
     print(
-        f"zero123 alone, held-out pairs: IoU of seven turned views {iou:.3f}, of the front taken for "
-        f"all of them {lazy:.3f}; PSNR {psnr:.1f} dB"
+        f"zero123 alone, held-out pairs: IoU of seven turned views {iou:.3f}, "
+        f"of the front taken for all of them {lazy:.3f}; PSNR {psnr:.1f} dB"
     )
 
 
