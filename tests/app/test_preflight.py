@@ -13,7 +13,7 @@ from miner.app import preflight
 from miner.doctor.case import Host
 from miner.errors import BindError, ConfigError, DeviceError, WeightsError
 from miner.settings import ApiSettings, Settings, load_settings
-from tests.doctor.machines import BLIND, Programs, nvidia
+from tests.doctor.machines import BLIND, Programs, nvidia, put
 
 
 def settings(folder: Path, **flags: Any) -> Settings:
@@ -50,6 +50,7 @@ async def test_what_stops_a_start_is_one_line_with_its_mend(
 async def test_a_card_that_torch_does_not_see_stops_the_start(tmp_path: Path) -> None:
     """Nothing computes on the CPU behind the operator's back; where the CPU is set, it may."""
     programs = Programs(gpu=BLIND)
+    put(tmp_path, "proc/meminfo", "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n")
     host = Host(root=tmp_path, run=programs, gpus=nvidia)
     with pytest.raises(DeviceError, match=r"NVIDIA H200 is here, and torch 2\.13\.0 cannot use it"):
         await preflight.check(settings(tmp_path, device="auto"), host)
