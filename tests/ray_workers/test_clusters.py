@@ -20,11 +20,12 @@ pytestmark = needs_ray
 
 async def test_a_cluster_of_this_host_alone(tmp_path: Path) -> None:
     """Started by us it listens on loopback only, and nothing of it is left when we end."""
+    others = descendants(os.getpid())
     async with on_ray("Quick", tmp_path, "", workers=2) as made:
         await made.until_ready(2)
         answers = [await made.make("a", seed) for seed in range(3)]
-        pids = [one.pid or 0 for one in made.workers()]
-        family = descendants(os.getpid())
+        pids = [one.pid for one in made.workers() if one.pid]
+        family = set(descendants(os.getpid())) - set(others)
         addresses = {address for pid in family for address in listening(pid)}
         names = {name_of(pid) for pid in family}
 

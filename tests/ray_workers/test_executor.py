@@ -100,6 +100,7 @@ async def test_capacity_follows_the_nodes(nodes: Nodes, tmp_path: Path) -> None:
         await made.until_ready(3)
         assert made.executor.capacity == 3
         nodes.kill(fourth)
+        await until(lambda: len(made.workers()) == 2)  # the next test finds two nodes
 
     assert len(gone) == 1
     assert sorted(map(type, ended), key=repr) == [bytes, bytes, WorkerLost]
