@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from types import TracebackType
 
 from miner.errors import StartupError
 from miner.ray_workers.demand import Demand, demand, has_gpus
@@ -71,30 +70,10 @@ class RayExecutor(Pool):
         self._nodes: Sequence[Node] = ()
         self._had_gpus = False
 
-    async def __aenter__(self) -> RayExecutor:
-        """Joins or starts the cluster, starts all workers, and waits for the first.
-
-        Raises:
-            StartupError: there is no cluster, or none of the workers could start.
-        """
+    def _begin(self) -> None:
+        """Joins or starts the cluster; workers follow its nodes."""
         self._link_task = asyncio.create_task(self._link.run(), name="ray link")
         self._link_task.add_done_callback(lambda _: self._changes.announce())
-        try:
-            await self._changes.until(lambda: self.health().ready or self._failure() is not None)
-            if failure := self._failure():
-                raise failure
-        except BaseException:
-            await self._end()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        await self._end()
 
     async def run(self) -> None:
         """Waits until the link to the cluster cannot be kept: to be run beside the daemon."""

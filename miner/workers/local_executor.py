@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import TracebackType
 
 from miner.settings import Settings, WorkerSettings, worker_environment
 from miner.workers.changes import Changes
@@ -55,32 +54,11 @@ class LocalExecutor(Pool):
             spawn = partial(_spawn, name, engine, gpu)
             self.supervisors.append(Supervisor(name, spawn, self.configuration, self._tools))
 
-    async def __aenter__(self) -> LocalExecutor:
-        """Starts all workers, and waits for the first.
-
-        Raises:
-            StartupError: a worker could not start.
-        """
+    def _begin(self) -> None:
         self._tasks = [
             asyncio.create_task(supervisor.run(), name=f"worker {supervisor.name}")
             for supervisor in self.supervisors
         ]
-        try:
-            await self._changes.until(lambda: self.health().ready or self._failure() is not None)
-            if failure := self._failure():
-                raise failure
-        except BaseException:
-            await self._end()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        await self._end()
 
     async def run(self) -> None:
         """Waits until a worker cannot be kept alive: to be run beside the rest of the daemon.

@@ -1,17 +1,19 @@
 """A pool of supervised workers: who does a job, and how all are drained and replaced together.
 
-Where the workers run, how many there are and how the pool begins and ends is the business of those
-built on it: ``local_executor.py`` and ``ray_workers/executor.py``. How one worker is kept alive is
-the supervisor's. One event loop.
+Where the workers run, how many there are and what else begins and ends with them is the
+business of those built on it: ``local_executor.py`` and ``ray_workers/executor.py``. How one worker
+is kept alive is the supervisor's. One event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from miner.errors import Draining, StartupError
 from miner.executor import ExecutorHealth, OnProgress
@@ -24,8 +26,10 @@ from miner.workers.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 
-class Pool:
-    """All of an ``Executor`` but its beginning and its end.
+class Pool(ABC):
+    """All of an ``Executor`` but where its workers come from: ``_begin`` and ``_end``.
+
+    ``async with`` it: entering returns when the first worker is ready, leaving ends all.
 
     Attributes:
         supervisors: the workers there are now; those built on this one add and remove.
@@ -40,6 +44,38 @@ class Pool:
         self._draining = False
         self._reloading = asyncio.Lock()
         self._threshold = settings.preset.self_check.threshold
+
+    async def __aenter__(self) -> Self:
+        """Starts the workers, and waits for the first.
+
+        Raises:
+            StartupError: there is none, and will be none.
+        """
+        self._begin()
+        try:
+            await self._changes.until(lambda: self.health().ready or self._failure() is not None)
+            if failure := self._failure():
+                raise failure
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Starts what keeps the workers; returns at once."""
+
+    @abstractmethod
+    async def _end(self) -> None:
+        """Ends all that was begun; also what was begun halfway."""
 
     @property
     def capacity(self) -> int:
@@ -140,7 +176,7 @@ class Pool:
                 raise
             self._threshold = settings.preset.self_check.threshold
 
-    def _did(self, supervisor: Supervisor, seconds: float) -> None:
+    def _did(self, supervisor: Supervisor, seconds: float) -> None:  # noqa: B027 - may be ignored
         """Told of every job that went well: who did it, and how long it took."""
 
     def _next_to_change(self) -> Supervisor | None:
