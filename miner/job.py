@@ -18,6 +18,9 @@ Format = Literal["ply", "spz"]
 
 MAX_SEED = 2**63 - 1
 
+MAIN = "main"
+"""The identity of a daemon that names none, and of the operator's own jobs."""
+
 
 @dataclass(frozen=True)
 class JobSpec:
@@ -82,6 +85,7 @@ class Job:
         requester: the validator's hotkey (ss58), or "local" for the HTTP API.
         intake: the door it came through: "generate3d", "tgtask", "pull", "gateway", "api" or
             "benchmark".
+        identity: the one of our hotkeys that it was asked of, by its name in the settings.
         deadline: ``time.monotonic()`` seconds by which the outcome must exist.
         priority: the requester's stake; more goes first.
         promised: True where the caller was told that the work will be done and asks for it later;
@@ -105,6 +109,7 @@ class Job:
     attempts: int = 0
     plan: Plan = Plan()
     free_seconds: float | None = None
+    identity: str = MAIN
 
 
 @dataclass(frozen=True)

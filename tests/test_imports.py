@@ -16,7 +16,8 @@ PACKAGE = ROOT / "miner"
 
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"settings", "files", "geometry", "job", "logs", "version", "readings"},
+    {"job"},
+    {"settings", "files", "geometry", "logs", "version", "readings"},
     {"gpu", "encoder", "rendering", "metrics", "executor", "service"},
     {"triposr", "dreamgaussian", "journal"},
     {"pipeline", "job_queue"},

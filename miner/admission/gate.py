@@ -19,7 +19,7 @@ from miner.admission.peers import Peer, PeersSnapshot, PeersSource
 from miner.admission.rate import TokenBuckets
 from miner.admission.signature import Signer, verify
 from miner.errors import NotPermitted, NotReady, NotVerified, RateLimited, Unsigned
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 
 __all__ = ["Claim", "Gate", "NonceTable", "Peer", "PeersSnapshot", "PeersSource", "Signer"]
 

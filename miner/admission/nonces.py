@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from miner.errors import NotVerified
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 
 SECOND_NS = 1_000_000_000
 SWEEP_SECONDS = 5.0

@@ -10,7 +10,7 @@ from miner.doctor.case import Case
 from miner.doctor.finding import Finding, ok
 from miner.errors import ConfigError
 from miner.settings import DaemonSettings
-from miner.settings.daemon import DETECT
+from miner.settings.listening import DETECT
 from miner.settings.subnet import STATIC, is_beside_us
 
 

@@ -31,7 +31,7 @@ from miner.network.status import status
 from miner.network.token import Guard
 from miner.network.view import DaemonView, TicketView, why_not_ready
 from miner.network.web import PUBLIC, Page, read_files
-from miner.settings.daemon import ApiSettings, ListenLimits
+from miner.settings.listening import ApiSettings, ListenLimits
 
 LOCAL = "local"
 """The requester of every job from here."""

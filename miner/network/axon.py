@@ -44,7 +44,7 @@ from miner.network.synapse import (
     read_claim,
     reply_message,
 )
-from miner.settings.daemon import ListenLimits
+from miner.settings.listening import ListenLimits
 
 __all__ = ["Axon", "Handler"]
 

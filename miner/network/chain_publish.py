@@ -19,7 +19,7 @@ from miner.metrics import Metrics
 from miner.network.chain_reading import Reading, endpoint
 from miner.network.chain_watch import Chain
 from miner.settings import AxonSettings
-from miner.settings.daemon import DETECT
+from miner.settings.listening import DETECT
 
 AXON = "axon"
 METRICS = "metrics"

@@ -26,7 +26,8 @@ from miner.network.generate_form import read_order
 from miner.network.replies import covering
 from miner.network.server import read_body
 from miner.network.view import DaemonView
-from miner.settings.daemon import ListenLimits, QueueSettings
+from miner.settings.daemon import QueueSettings
+from miner.settings.listening import ListenLimits
 
 COMPETITION = "competition"
 """The requester and intake of every job from here, and the server's name."""

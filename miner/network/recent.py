@@ -19,7 +19,7 @@ from miner.network.server import read_body
 from miner.network.token import COOKIE, COOKIE_SECONDS, Guard
 from miner.network.view import DaemonView, JobLine, JobRecord
 from miner.network.web import SAFE
-from miner.settings.daemon import ListenLimits
+from miner.settings.listening import ListenLimits
 
 JOB_PATTERN = "[0-9a-f]{32}"
 DEFAULT_LISTED = 24

@@ -25,7 +25,7 @@ from aiohttp.web_protocol import RequestHandler
 from miner.errors import BindError, MalformedRequest, PayloadTooLarge, TooSlow
 from miner.metrics import Metrics
 from miner.network.noise import quiet_logger
-from miner.settings.daemon import ListenLimits
+from miner.settings.listening import ListenLimits
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

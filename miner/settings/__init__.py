@@ -1,18 +1,17 @@
 """Settings: frozen values, built once, validated once, passed down in the pieces needed."""
 
+from miner.settings.admission import AdmissionSettings
 from miner.settings.daemon import (
-    AdmissionSettings,
-    ApiSettings,
-    AxonSettings,
     DaemonSettings,
     JournalSettings,
-    ListenLimits,
     LogSettings,
     MetricsSettings,
     QueueSettings,
     WorkerSettings,
 )
 from miner.settings.gateway import GatewaySettings
+from miner.settings.identity import IdentitySettings
+from miner.settings.listening import ApiSettings, AxonSettings, ListenLimits
 from miner.settings.loader import (
     PACKAGE_DIR,
     Loaded,
@@ -64,6 +63,7 @@ __all__ = [
     "DaemonSettings",
     "DreamGaussianKeys",
     "GatewaySettings",
+    "IdentitySettings",
     "JournalSettings",
     "ListenLimits",
     "Loaded",

@@ -6,13 +6,16 @@ ships explains every key for operators; this one fixes types, bounds and default
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from miner.settings.admission import AdmissionSettings
 from miner.settings.gateway import GatewaySettings
+from miner.settings.identity import SHARED, IdentitySettings, laid_over, signed
+from miner.settings.listening import ApiSettings, AxonSettings, Port
 from miner.settings.pull import PullSettings
 from miner.settings.ray_cluster import RaySettings
 from miner.settings.rollback import RollbackSettings
@@ -21,10 +24,6 @@ from miner.settings.subnet import ChainSettings, WalletSettings
 
 MIB = 1024 * 1024
 
-DETECT = "detect"
-"""In place of an address: find it out."""
-
-Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 STAGE_BUDGETS = {
@@ -44,75 +43,6 @@ Intake = Literal["axon", "pull", "gateway", "http"]
 subnet's gateways ("gateway"), or the operator's own programs use the HTTP API ("http")."""
 
 
-class ListenLimits(Section):
-    """What a peer of one HTTP server may take up.
-
-    Attributes:
-        max_body_bytes: a longer body is refused before it is read.
-        max_connections: open at once, from everywhere.
-        max_connections_per_address: open at once, from one address.
-        header_seconds: a connection without a whole request header after this long is closed; also
-            how long an idle one is kept.
-        body_seconds: a body that is not whole by then is refused.
-    """
-
-    max_body_bytes: int = Field(default=24 * MIB, ge=1024, le=1024 * MIB)
-    max_connections: int = Field(default=1024, ge=1, le=65_536)
-    max_connections_per_address: int = Field(default=128, ge=1, le=65_536)
-    header_seconds: Seconds = 10.0
-    body_seconds: Seconds = 20.0
-
-
-class AxonSettings(ListenLimits):
-    """The server that validators call. Port 0 takes any free one.
-
-    Attributes:
-        external_ip: the address under which validators reach it, to be published on the chain;
-            "detect" asks public services for it; empty publishes nothing.
-        external_port: the port under which they do; 0 is the one it listens on.
-        publish: "auto" writes that address to the chain whenever another is found there, "never"
-            leaves that to the operator.
-        serve_prometheus: whether the address of the metrics is published as well.
-    """
-
-    host: str = "0.0.0.0"  # noqa: S104 - validators come from outside
-    port: Port = 8091
-    external_ip: str = ""
-    external_port: Port = 0
-    publish: Literal["auto", "never"] = "auto"
-    serve_prometheus: bool = False
-
-    @field_validator("external_ip")
-    @classmethod
-    def _is_address(cls, value: str) -> str:
-        if value not in ("", DETECT):
-            ipaddress.ip_address(value)
-        return value
-
-
-class ApiSettings(ListenLimits):
-    """The HTTP API for the operator's own programs, and its page.
-
-    Attributes:
-        token_file: its first line is the token that every request must carry then; else systemd's
-            credential ``api-token`` does. Without either nobody is asked.
-        page: whether there is the operator's page; off loopback only where there is a token.
-        competition: "2025" opens a port of its own for the subnet's competition of 2025: a picture
-            and a seed in, one PLY in its frame out, one at a time.
-        competition_host, competition_port: where; the subnet's judges call port 10006 from
-            outside. Port 0 takes any free one.
-    """
-
-    host: str = "127.0.0.1"
-    port: Port = 8093
-    token_file: Path | None = None
-    page: bool = True
-    competition: Literal["off", "2025"] = "off"
-    competition_host: str = "0.0.0.0"  # noqa: S104 - the judges come from outside
-    competition_port: Port = 10006
-    max_connections: int = Field(default=256, ge=1, le=65_536)
-
-
 class MetricsSettings(Section):
     """Where Prometheus scrapes, port 0 takes any free one, and what its rules compare with.
 
@@ -127,39 +57,6 @@ class MetricsSettings(Section):
     port: Port = 9108
     job_objective_seconds: float = Field(default=30.0, ge=0, le=86_400)
     stage_budget_seconds: dict[str, Seconds] = STAGE_BUDGETS
-
-
-class AdmissionSettings(Section):
-    """Who is let in, and how often.
-
-    Attributes:
-        require_validator_permit: refuse hotkeys without one.
-        min_stake: in the subnet's units (alpha); refuse hotkeys with less.
-        allow: hotkeys let in whatever their stake and permit; they still sign, and keep the rates.
-        deny: hotkeys refused always.
-        requests_per_second_per_hotkey, burst_per_hotkey: a bucket for each.
-        requests_per_second_per_address, burst_per_address: counted before anything is parsed.
-        nonce_window_seconds: how old a nonce may be beyond the request's own timeout.
-        max_nonce_timeout_seconds: the timeout a request names is taken for no more than this: it
-            is not signed.
-        future_skew_seconds: how far ahead of our clock a nonce may be.
-        max_nonces: of the replay table, in all.
-        max_peers_age_seconds: a snapshot of the peers older than this is not used.
-    """
-
-    require_validator_permit: bool = True
-    min_stake: float = Field(default=1000.0, ge=0)
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    requests_per_second_per_hotkey: float = Field(default=20.0, gt=0)
-    burst_per_hotkey: int = Field(default=200, ge=1)
-    requests_per_second_per_address: float = Field(default=50.0, gt=0)
-    burst_per_address: int = Field(default=500, ge=1)
-    nonce_window_seconds: Seconds = 4.0
-    max_nonce_timeout_seconds: Seconds = 60.0
-    future_skew_seconds: Seconds = 4.0
-    max_nonces: int = Field(default=100_000, ge=100)
-    max_peers_age_seconds: Seconds = 7200.0
 
 
 class QueueSettings(Section):
@@ -253,6 +150,7 @@ class DaemonSettings(Section):
     Attributes:
         intakes: the ways by which work comes; see ``Intake``.
         state_dir: the journal, its lock and the control socket live here.
+        identity: the hotkeys that are served, where they are several; see ``identities``.
     """
 
     intakes: Annotated[tuple[Intake, ...], Field(min_length=1)] = ("axon", "http")
@@ -271,8 +169,35 @@ class DaemonSettings(Section):
     rollback: RollbackSettings = RollbackSettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
+    identity: tuple[IdentitySettings, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_over(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "identity" in values:
+            return {**values, "identity": laid_over(values, values["identity"])}
+        return values
+
+    @field_validator("identity")
+    @classmethod
+    def _differ(cls, identities: tuple[IdentitySettings, ...]) -> tuple[IdentitySettings, ...]:
+        names = [one.name for one in identities]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two have the name {twice[0]!r}")
+        return identities
+
+    @property
+    def identities(self) -> tuple[IdentitySettings, ...]:
+        """Every hotkey in service, at least one; without a table, that of the sections at the top.
+
+        Where no intake signs it is there all the same, and has no intakes.
+        """
+        if self.identity:
+            return self.identity
+        own = {key: getattr(self, key) for key in SHARED}
+        return (IdentitySettings(intakes=signed(self.intakes), **own),)
 
     @property
     def signs(self) -> bool:
-        """Whether any intake needs the hotkey."""
-        return any(intake != "http" for intake in self.intakes)
+        """Whether any intake needs a hotkey."""
+        return any(one.intakes for one in self.identities)

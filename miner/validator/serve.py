@@ -13,7 +13,9 @@ from miner.admission.signature import Signer
 from miner.metrics import Metrics
 from miner.network.axon import Axon
 from miner.network.server import Listening, serve
-from miner.settings.daemon import MIB, AdmissionSettings, ListenLimits
+from miner.settings.admission import AdmissionSettings
+from miner.settings.daemon import MIB
+from miner.settings.listening import ListenLimits
 from miner.validator.service import ValidatorService
 
 LIMITS = ListenLimits(max_body_bytes=512 * MIB, body_seconds=300.0)

@@ -9,7 +9,7 @@ from miner.admission.gate import Claim, Gate
 from miner.admission.nonces import SECOND_NS, NonceTable
 from miner.admission.peers import Peer, PeersSnapshot, PeersSource
 from miner.admission.signature import Signer, new_hotkey
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 
 START = 1_900_000_000.0
 EMPTY_HASH = "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a"

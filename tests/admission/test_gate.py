@@ -19,7 +19,7 @@ from miner.errors import (
     RateLimited,
     Unsigned,
 )
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 from tests.admission.fakes import MINER, STRANGER, VALIDATOR, Door, claim, sign
 
 HOTKEY = VALIDATOR.ss58_address

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from miner.admission.nonces import SECOND_NS, SWEEP_SECONDS, NonceTable
 from miner.errors import NotVerified
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 from tests.admission.fakes import START, Clock, Storage
 
 SETTINGS = AdmissionSettings(

@@ -17,7 +17,7 @@ from miner.metrics import Metrics
 from miner.network.gateway.stand_in import StandIn
 from miner.network.server import serve
 from miner.settings import load
-from miner.settings.daemon import ListenLimits
+from miner.settings.listening import ListenLimits
 from tests.app.running import Running
 
 LIMITS = ListenLimits(max_body_bytes=64 * 2**20)

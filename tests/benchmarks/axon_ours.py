@@ -13,7 +13,7 @@ import sys
 
 import uvloop
 
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 from tests.conformance.our_miner import our_miner
 
 NO_RATES = AdmissionSettings(

@@ -25,7 +25,8 @@ from miner.network.axon import Axon, Handler
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from miner.network.server import serve
 from miner.network.synapse import Synapse
-from miner.settings.daemon import AdmissionSettings, ListenLimits
+from miner.settings.admission import AdmissionSettings
+from miner.settings.listening import ListenLimits
 from tests.conformance.official.behaviour import results_for
 
 MINER, VALIDATOR, DENIED = "//Miner", "//Validator", "//Denied"

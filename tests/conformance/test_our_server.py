@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from miner.errors import MinerError
-from miner.settings.daemon import AdmissionSettings, ListenLimits
+from miner.settings.admission import AdmissionSettings
+from miner.settings.listening import ListenLimits
 from tests.conformance.conftest import Officials
 from tests.conformance.environments import INSTALL_SECONDS, REQUIREMENTS
 from tests.conformance.our_miner import DENIED, REFUSALS, Miner, hotkey_of, our_miner

@@ -19,7 +19,8 @@ from miner.network.axon import Axon
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from miner.network.server import Listening, serve
 from miner.network.synapse import Synapse, request_headers, request_message
-from miner.settings.daemon import AdmissionSettings, ListenLimits
+from miner.settings.admission import AdmissionSettings
+from miner.settings.listening import ListenLimits
 
 MINER = new_hotkey(b"m" * 32)
 VALIDATOR = new_hotkey(b"v" * 32)

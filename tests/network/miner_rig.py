@@ -19,7 +19,8 @@ from miner.network.axon import Axon
 from miner.network.intake import ValidatorIntake
 from miner.network.server import serve
 from miner.network.synapse import Synapse
-from miner.settings.daemon import JournalSettings, ListenLimits, QueueSettings
+from miner.settings.daemon import JournalSettings, QueueSettings
+from miner.settings.listening import ListenLimits
 from tests.network.axon_rig import GENEROUS, MINER, PEERS, Reply, request_bytes, send, signed
 
 

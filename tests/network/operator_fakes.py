@@ -18,7 +18,8 @@ from miner.job import Asset, Failure, Job, Outcome
 from miner.metrics import Metrics
 from miner.network.chain_reading import ChainState
 from miner.network.server import serve
-from miner.settings.daemon import ListenLimits, QueueSettings
+from miner.settings.daemon import QueueSettings
+from miner.settings.listening import ListenLimits
 
 FILE = b"ply\x00\xff" * 1000
 JOB_ID = "0123456789abcdef" * 2

@@ -12,7 +12,7 @@ import uvloop
 from miner.admission.signature import Signer, verify
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from miner.network.synapse import EMPTY_HASH, reply_message
-from miner.settings.daemon import AdmissionSettings
+from miner.settings.admission import AdmissionSettings
 from tests.network.axon_rig import (
     GENEROUS,
     MINER,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.network.protocol import Generate3D
-from miner.settings.daemon import ListenLimits
+from miner.settings.listening import ListenLimits
 from tests.network.axon_rig import (
     PATIENCE_SECONDS,
     Rig,

@@ -15,7 +15,7 @@ from aiohttp import web
 from miner.errors import BindError, MinerError
 from miner.metrics import Metrics
 from miner.network.server import Listening, read_body, serve
-from miner.settings.daemon import ListenLimits
+from miner.settings.listening import ListenLimits
 from tests.network.axon_rig import PATIENCE_SECONDS, closed, read_reply, request_bytes, send
 
 LIMITS = ListenLimits(max_body_bytes=1024, body_seconds=0.3)

@@ -28,8 +28,8 @@ from miner.network.gateway.messages import Assignment, GatewayTask, Signed, read
 from miner.network.gateway.stand_in import StandIn, Task
 from miner.network.server import serve
 from miner.settings import load
-from miner.settings.daemon import ListenLimits
 from miner.settings.gateway import GatewaySettings
+from miner.settings.listening import ListenLimits
 from tests.network.operator_fakes import PNG
 
 WORKER = new_hotkey(b"w" * 32)
