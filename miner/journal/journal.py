@@ -170,14 +170,16 @@ class Journal:
         """The record of a job by our id."""
         return await self._writer.ask(lambda store: store.find(job_id), writes=False)
 
-    async def find_task(self, task_id: str) -> Record | None:
-        """The record of a job by the validator's id."""
-        return await self._writer.ask(lambda store: store.find_task(task_id), writes=False)
-
-    async def find_result(self, requester: str, spec_key: str) -> Record | None:
-        """The newest kept result of the same requester for an equal spec."""
+    async def find_task(self, identity: str, task_id: str) -> Record | None:
+        """The record of an identity's job by the validator's id."""
         return await self._writer.ask(
-            lambda store: store.find_result(requester, spec_key), writes=False
+            lambda store: store.find_task(identity, task_id), writes=False
+        )
+
+    async def find_result(self, identity: str, requester: str, spec_key: str) -> Record | None:
+        """The newest kept result of an equal spec that a requester asked of an identity."""
+        return await self._writer.ask(
+            lambda store: store.find_result(identity, requester, spec_key), writes=False
         )
 
     async def recent(self, limit: int) -> list[Record]:

@@ -17,15 +17,16 @@ from miner.job import Format, Job, JobSpec
 State = Literal["queued", "running", "done", "failed"]
 
 RECORD_COLUMNS = (
-    "id, task_id, requester, intake, spec_key, prompt, seed, format, priority, promised, attempts,"
-    " deadline_at, state, code, message, status, generator, gaussians, bytes, timings, score,"
-    " candidates, accepted_at, begun_at, finished_at, delivered_at, asset IS NOT NULL AS kept"
+    "id, identity, task_id, requester, intake, spec_key, prompt, seed, format, priority, promised,"
+    " attempts, deadline_at, state, code, message, status, generator, gaussians, bytes, timings,"
+    " score, candidates, accepted_at, begun_at, finished_at, delivered_at,"
+    " asset IS NOT NULL AS kept"
 )
 """Of the table ``jobs``, in the order of ``Record``; never the picture, which may be large."""
 
 JOB_COLUMNS = (
     "id, prompt, image, seed, format, requester, intake, priority, promised, task_id, attempts,"
-    " deadline_at"
+    " deadline_at, identity"
 )
 
 
@@ -34,7 +35,7 @@ class Record:
     """What is known of one job.
 
     Attributes:
-        id, task_id, requester, intake, priority, promised, attempts: as in ``Job``.
+        id, identity, task_id, requester, intake, priority, promised, attempts: as in ``Job``.
         spec_key, prompt, seed, format: of its ``JobSpec``; ``prompt`` is None for a picture.
         deadline_at: unix seconds.
         state: "queued" and "running" have no outcome yet.
@@ -46,6 +47,7 @@ class Record:
     """
 
     id: str
+    identity: str
     task_id: str | None
     requester: str
     intake: str
@@ -98,6 +100,7 @@ def job_of(row: sqlite3.Row) -> tuple[Job, float]:
         promised=bool(row["promised"]),
         task_id=row["task_id"],
         attempts=row["attempts"],
+        identity=row["identity"],
     )
     return job, row["deadline_at"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from miner.errors import JournalError
 
 NAME = "journal.db"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x53504C4A
 """In the file's header, so that another program's database is not taken for a journal."""
 
@@ -25,21 +25,12 @@ PAGE_BYTES = 16_384
 QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """A file up to this size is looked through on every start; larger ones take too long for that."""
 
-TABLES = """
-CREATE TABLE assets (
-    digest TEXT PRIMARY KEY,
-    stored_at REAL NOT NULL,
-    bytes INTEGER NOT NULL,
-    gaussians INTEGER NOT NULL,
-    format TEXT NOT NULL,
-    data BLOB NOT NULL
-) STRICT;
-CREATE INDEX assets_by_age ON assets (stored_at);
-
+JOBS = """
 CREATE TABLE jobs (
     sequence INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    task_id TEXT UNIQUE,
+    identity TEXT NOT NULL DEFAULT 'main',
+    task_id TEXT,
     requester TEXT NOT NULL,
     intake TEXT NOT NULL,
     spec_key TEXT NOT NULL,
@@ -75,7 +66,21 @@ CREATE INDEX jobs_unfinished ON jobs (sequence) WHERE finished_at IS NULL;
 CREATE INDEX jobs_by_age ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_by_asset ON jobs (asset) WHERE asset IS NOT NULL;
 CREATE INDEX jobs_by_spec ON jobs (spec_key, requester) WHERE asset IS NOT NULL;
+CREATE UNIQUE INDEX jobs_by_task ON jobs (identity, task_id);
+"""
+"""Validators give the same task, under one id, to several of our identities."""
 
+TABLES = f"""
+CREATE TABLE assets (
+    digest TEXT PRIMARY KEY,
+    stored_at REAL NOT NULL,
+    bytes INTEGER NOT NULL,
+    gaussians INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE INDEX assets_by_age ON assets (stored_at);
+{JOBS}
 CREATE TABLE nonces (
     key TEXT PRIMARY KEY,
     nonce INTEGER NOT NULL,
@@ -96,13 +101,26 @@ CREATE TABLE events (
 CREATE INDEX events_by_age ON events (at);
 """
 
+COLUMNS_2 = (
+    "sequence, id, task_id, requester, intake, spec_key, prompt, seed, format, priority, promised,"
+    " attempts, deadline_at, state, code, message, status, generator, gaussians, bytes, timings,"
+    " score, candidates, accepted_at, begun_at, finished_at, delivered_at, asset, image"
+)
+"""Of the table ``jobs`` in version 2."""
+
 MIGRATIONS = {
     1: "ALTER TABLE jobs ADD COLUMN score REAL; ALTER TABLE jobs ADD COLUMN candidates INTEGER;",
+    # A column's own UNIQUE cannot be taken away: the table is made anew.
+    2: (
+        "ALTER TABLE jobs RENAME TO jobs_2; DROP INDEX jobs_unfinished; DROP INDEX jobs_by_age;"  # noqa: S608 - our own constants
+        f" DROP INDEX jobs_by_asset; DROP INDEX jobs_by_spec; {JOBS}"
+        f" INSERT INTO jobs ({COLUMNS_2}) SELECT {COLUMNS_2} FROM jobs_2; DROP TABLE jobs_2;"
+    ),
 }
 """What makes the next version of each. Columns are named wherever they are read or written: those
 that were added stand at the end of an old file and in their place in a new one."""
 
-ADDED_COLUMNS = {1: {"jobs": ("score", "candidates")}}
+ADDED_COLUMNS = {1: {"jobs": ("score", "candidates")}, 2: {"jobs": ("identity",)}}
 """By table, what the version after each has and it has not."""
 
 

@@ -16,9 +16,9 @@ from miner.job import Asset, Failure, Job, Outcome
 from miner.journal.record import JOB_COLUMNS, RECORD_COLUMNS, Record, job_of
 
 ACCEPT = (
-    "INSERT INTO jobs (id, task_id, requester, intake, spec_key, prompt, seed, format, priority,"
-    " promised, attempts, deadline_at, state, accepted_at, image)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO jobs (id, identity, task_id, requester, intake, spec_key, prompt, seed, format,"
+    " priority, promised, attempts, deadline_at, state, accepted_at, image)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?) ON CONFLICT DO NOTHING"
 )
 FAIL = (
     "UPDATE jobs SET state = 'failed', code = ?, message = ?, status = ?, finished_at = ?,"
@@ -74,12 +74,13 @@ class Store:
         """Adds a job.
 
         Raises:
-            KnownTask: another record has its task id.
+            KnownTask: another record of its identity has its task id.
         """
         spec = job.spec
         values = (
-            *(job.id, job.task_id, job.requester, job.intake, spec_key, spec.prompt, spec.seed),
-            *(spec.format, job.priority, job.promised, job.attempts, deadline_at, now, spec.image),
+            *(job.id, job.identity, job.task_id, job.requester, job.intake, spec_key),
+            *(spec.prompt, spec.seed, spec.format, job.priority, job.promised, job.attempts),
+            *(deadline_at, now, spec.image),
         )
         if not self.connection.execute(ACCEPT, values).rowcount:
             raise KnownTask(f"the task {job.task_id or job.id} is known already")
@@ -142,14 +143,15 @@ class Store:
         """By our id."""
         return self._record("id = ?", job_id)
 
-    def find_task(self, task_id: str) -> Record | None:
-        """By the validator's id."""
-        return self._record("task_id = ?", task_id)
+    def find_task(self, identity: str, task_id: str) -> Record | None:
+        """By the validator's id, among the jobs of an identity."""
+        return self._record("identity = ? AND task_id = ?", identity, task_id)
 
-    def find_result(self, requester: str, spec_key: str) -> Record | None:
-        """The newest kept result of an equal spec for the same requester."""
-        where = "spec_key = ? AND requester = ? AND asset IS NOT NULL"
-        return self._record(f"{where} ORDER BY finished_at DESC LIMIT 1", spec_key, requester)
+    def find_result(self, identity: str, requester: str, spec_key: str) -> Record | None:
+        """The newest kept result of an equal spec that the same requester asked of an identity."""
+        where = "spec_key = ? AND requester = ? AND identity = ? AND asset IS NOT NULL"
+        order = "ORDER BY finished_at DESC LIMIT 1"
+        return self._record(f"{where} {order}", spec_key, requester, identity)
 
     def recent(self, limit: int) -> list[Record]:
         """Those accepted last, newest first."""

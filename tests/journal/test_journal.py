@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from miner.errors import JournalError, JournalUnavailable, KnownTask
-from miner.job import JobSpec
+from miner.job import MAIN, JobSpec
 from miner.journal import Journal, SweepReport
 from tests.journal.samples import FAILURE, SETTINGS, Clock, a_job, an_asset
 
@@ -53,7 +53,7 @@ async def test_a_record_tells_the_whole_story(tmp_path: Path) -> None:
         await journal.finish(job.id, asset)
         clock.now = 1003.0
         journal.deliver(job.id)
-        done = await journal.find_task("t-2")
+        done = await journal.find_task(MAIN, "t-2")
 
         assert queued is not None
         assert running is not None
@@ -113,14 +113,14 @@ async def test_a_result_is_found_for_the_same_requester_and_spec(tmp_path: Path)
     job = a_job()
     async with await Journal.open(tmp_path, SETTINGS) as journal:
         await journal.accept(job, 1.0)
-        assert await journal.find_result("5Hot", job.spec.key) is None
+        assert await journal.find_result(MAIN, "5Hot", job.spec.key) is None
         await journal.finish(job.id, an_asset())
 
-        found = await journal.find_result("5Hot", job.spec.key)
+        found = await journal.find_result(MAIN, "5Hot", job.spec.key)
         assert found is not None
         assert found.id == job.id
-        assert await journal.find_result("5Other", job.spec.key) is None
-        assert await journal.find_result("5Hot", JobSpec(prompt="a blue chair").key) is None
+        assert await journal.find_result(MAIN, "5Other", job.spec.key) is None
+        assert await journal.find_result(MAIN, "5Hot", JobSpec(prompt="a blue chair").key) is None
 
 
 async def test_equal_results_are_kept_once(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ async def test_a_task_of_two_jobs_is_refused(tmp_path: Path) -> None:
         await journal.accept(a_job(task_id="täsk"), 1.0)
     before = rows(tmp_path / "b")
 
-    with pytest.raises(JournalError, match=r"UNIQUE constraint failed: jobs\.task_id"):
+    with pytest.raises(
+        JournalError, match=r"UNIQUE constraint failed: jobs\.identity, jobs\.task_id"
+    ):
         import_journal(tmp_path / "b", tmp_path / "j.jsonl")
     assert rows(tmp_path / "b") == before
 
