@@ -99,9 +99,7 @@ async def test_a_task_of_two_jobs_is_refused(tmp_path: Path) -> None:
         await journal.accept(a_job(task_id="täsk"), 1.0)
     before = rows(tmp_path / "b")
 
-    with pytest.raises(
-        JournalError, match=r"UNIQUE constraint failed: jobs\.identity, jobs\.task_id"
-    ):
+    with pytest.raises(JournalError, match=r"UNIQUE constraint failed: .*jobs\.task_id"):
         import_journal(tmp_path / "b", tmp_path / "j.jsonl")
     assert rows(tmp_path / "b") == before
 
@@ -149,7 +147,7 @@ async def test_a_cut_line_or_archive_is_refused(tmp_path: Path) -> None:
     [
         ("a red chair", "a red stool", "changed or damaged"),
         ('"kind":"nonce"', '"kind":"ounce"', "'ounce' is nothing that a journal holds"),
-        ('"schema":2', '"schema":3', "of version 3"),
+        ('"schema":3', '"schema":4', "of version 4"),
         ("miner-journal", "other", "not an exported journal"),
         ('{"kind":"end"', '{"kind":', "not JSON"),
         ('{"kind":"header"', '[]\n{"kind":"header"', "not an object"),
