@@ -15,8 +15,8 @@ from miner.job_queue.contracts import Promises, QueueMetrics
 from miner.job_queue.deadlines import Deadlines
 from miner.job_queue.generation import Generation, Member
 from miner.job_queue.ledger import Ledger
+from miner.job_queue.lines import Lines
 from miner.job_queue.snapshot import JobLine
-from miner.job_queue.waiting import Waiting
 
 EXPIRED = Failure.of(DeadlineExceeded("its deadline passed before it could be done"))
 LEFT = Failure.of(JobCancelled("its caller left before it was begun"))
@@ -29,10 +29,11 @@ class Board:
 
     Args:
         cancel: asks the executor to stop a job.
+        share: of the workers' time, by identity.
 
     Attributes:
         ledger: jobs without outcome, and outcomes on their way.
-        waiting: generations that wait, in order.
+        waiting: generations that wait, in the lines of their identities.
         running: those that the executor has, by arrival.
         wake: set when the dispatcher should look again.
         closed: nothing is begun any more; what enters is let go.
@@ -44,17 +45,19 @@ class Board:
         metrics: QueueMetrics,
         clock: Callable[[], float],
         cancel: Callable[[str], None],
+        share: Callable[[str], float],
     ) -> None:
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
         self._cancel = cancel
+        self._share = share
         self._arrivals = itertools.count()
         self.wake = asyncio.Event()
         self.closed = False
         # Written by this object only. Whom nobody may join any more is not in ``_generations``.
         self.ledger = Ledger(journal, metrics, clock)
-        self.waiting = Waiting()
+        self.waiting = Lines(share)
         self.running: dict[int, Generation] = {}
         self._generations: dict[str, Generation] = {}
         self._deadlines = Deadlines(clock, self.wake.set)
@@ -141,7 +144,7 @@ class Board:
             attempts = shared.attempts - shared.running if shared is not None else 0
             self._let_go(member, max(attempts, member.job.attempts))
         self.running.clear()
-        self.waiting = Waiting()
+        self.waiting = Lines(self._share)
         self._generations.clear()
 
     def _let_go(self, member: Member, attempts: int) -> None:
@@ -181,10 +184,17 @@ class Board:
             self._close(generation, LEFT)
         return None
 
-    def begin(self, generation: Generation) -> Job:
-        """Notes that an attempt begins, for each job that shares it."""
+    def begin(self, generation: Generation, seconds: float) -> Job:
+        """Notes that an attempt begins, for each job that shares it.
+
+        Args:
+            generation: what ``next`` gave.
+            seconds: that it is taken to need; its identity is charged with them.
+        """
         now = self._clock()
         job = generation.begin(now)
+        generation.charged_seconds = seconds
+        self.waiting.charge(generation.payer, seconds)
         self.running[generation.arrival] = generation
         for member in generation:
             self._journal.begin(member.job.id, generation.attempts)
@@ -209,6 +219,9 @@ class Board:
 
     def _stop(self, generation: Generation, counts: bool) -> None:
         self.running.pop(generation.arrival, None)  # gone already where all was abandoned
+        now = self._clock()
+        began = now if generation.started_at is None or not counts else generation.started_at
+        self.waiting.correct(generation.payer, now - began - generation.charged_seconds)
         generation.stop(counts)
         self.wake.set()
 
@@ -228,13 +241,25 @@ class Board:
     def depth(self) -> int:
         """Jobs that wait for something: all but one for each running generation."""
         busy = sum(1 for generation in self.running.values() if generation.members)
-        return len(self.ledger.members) + self.ledger.entering - busy
+        return len(self.ledger.members) + self.ledger.entering.total() - busy
+
+    def depth_of(self, identity: str) -> int:
+        """Likewise, of one identity."""
+        busy = sum(1 for one in self.running.values() if one.members and one.payer == identity)
+        known = self.ledger.of_identity[identity] + self.ledger.entering[identity]
+        return max(0, known - busy)
 
     @property
     def queued(self) -> int:
         """Jobs whose work has not begun."""
         begun = sum(len(generation.members) for generation in self.running.values())
         return len(self.ledger.members) - begun
+
+    def queued_of(self, identity: str) -> int:
+        """Likewise, of one identity."""
+        begun = (member for generation in self.running.values() for member in generation)
+        of_it = sum(member.job.identity == identity for member in begun)
+        return self.ledger.of_identity[identity] - of_it
 
     def lines(self) -> tuple[JobLine, ...]:
         """All jobs: those that run, then those that wait in their order."""

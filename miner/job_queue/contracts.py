@@ -33,17 +33,22 @@ class Promises(Protocol):
 class QueueMetrics(Protocol):
     """What is counted."""
 
-    def job_accepted(self, intake: str) -> None:
+    def job_accepted(self, identity: str, intake: str) -> None:
         """It is in the queue and in the journal."""
 
-    def job_refused(self, code: str) -> None:
+    def job_refused(self, identity: str, code: str) -> None:
         """It is in neither."""
 
     def job_joined(self) -> None:
         """It shares the generation of an equal one."""
 
     def job_finished(
-        self, intake: str, code: str, seconds: float, generator: str | None = None
+        self,
+        identity: str,
+        intake: str,
+        code: str,
+        seconds: float,
+        generator: str | None = None,
     ) -> None:
         """It has its outcome."""
 

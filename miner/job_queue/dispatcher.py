@@ -19,6 +19,9 @@ from miner.job_queue.service_time import ServiceTime
 
 BROKEN = Failure("internal", 500, "the miner made a mistake; its log says which")
 
+UNKNOWN = 1.0
+"""Seconds that a job is taken to need before the first was done: all alike."""
+
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +68,7 @@ class Dispatcher:
             if generation is None:
                 return
             self.handed += 1
-            job = self._board.begin(generation)
+            job = self._board.begin(generation, self._service.typical(self._clock()) or UNKNOWN)
             group.create_task(self._attempt(generation, job), name=f"job {job.id}")
 
     async def _attempt(self, generation: Generation, job: Job) -> None:

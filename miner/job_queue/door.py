@@ -31,13 +31,14 @@ class Door:
         self._service = service
         self._clock = clock
 
-    def check(self, job: Job, key: str, room: int) -> None:
+    def check(self, job: Job, key: str, room: int, room_of_identity: int) -> None:
         """Passes if the job may be taken.
 
         Args:
             job: as it was offered.
             key: of its spec.
             room: how many jobs may wait.
+            room_of_identity: how many of those of its identity.
 
         Raises:
             NotReady: no worker is alive.
@@ -49,6 +50,8 @@ class Door:
             raise NotReady("no worker is ready")
         if self._board.depth >= room:
             raise QueueFull(f"{self._board.depth} jobs are waiting, and no more may")
+        if (own := self._board.depth_of(job.identity)) >= room_of_identity:
+            raise QueueFull(f"{own} jobs of {job.identity} are waiting, and no more may")
         left = job.deadline - self._clock()
         expected = self._expected_seconds(job, key, health) or 0.0
         if left <= 0 or expected > left:
@@ -60,13 +63,13 @@ class Door:
         """What a job has been taking; before the first, what the warm-up took."""
         return self._or_hint(self._service.typical(self._clock()))
 
-    def wait_seconds(self, priority: float) -> float | None:
+    def wait_seconds(self, identity: str, priority: float) -> float | None:
         """How long until a job like none here would begin; None while nothing is known."""
         typical = self.typical_seconds()
         if typical is None:
             return None
         order = (False, priority, -math.inf, LAST_ARRIVAL)
-        return self._until_begun(order, typical, self._executor.health())
+        return self._until_begun(identity, order, typical, self._executor.health())
 
     def _expected_seconds(self, job: Job, key: str, health: ExecutorHealth) -> float | None:
         """From now to its outcome; None while nothing is known."""
@@ -79,11 +82,14 @@ class Door:
         if equal is not None and equal.started_at is not None:
             return max(0.0, cautious - (now - equal.started_at))
         order = equal.order(job) if equal else (False, job.priority, -job.deadline, LAST_ARRIVAL)
-        return self._until_begun(order, typical, health) + cautious
+        return self._until_begun(job.identity, order, typical, health) + cautious
 
-    def _until_begun(self, order: Order, typical: float, health: ExecutorHealth) -> float:
+    def _until_begun(
+        self, identity: str, order: Order, typical: float, health: ExecutorHealth
+    ) -> float:
         now = self._clock()
-        ahead = self._board.waiting.ahead_of(order) + self._board.ledger.entering
+        entering = self._board.ledger.entering[identity]
+        ahead = self._board.waiting.ahead_of(identity, order) + entering
         running = self._board.running.values()
         elapsed = [now - g.started_at for g in running if g.started_at is not None]
         slots = sum(worker.state in ("ready", "busy") for worker in health.workers)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from miner.job import Job, Outcome
+from miner.job import MAIN, Job, Outcome
 
 Order = tuple[bool, float, float, int]
 """Greater goes first: a retry, then priority, then the earlier deadline, then arrival."""
@@ -52,6 +52,8 @@ class Generation:
         retried: a worker was lost under it: it goes before everything else.
         started_at: monotonic seconds, while it runs.
         job: what the executor was given, while it runs.
+        payer: the identity whose turn it was when it was last begun.
+        charged_seconds: what that turn was taken to need of a worker.
         stage, steps: the last progress.
     """
 
@@ -62,6 +64,8 @@ class Generation:
     retried: bool = False
     started_at: float | None = None
     job: Job | None = None
+    payer: str = MAIN
+    charged_seconds: float = 0.0
     stage: str | None = None
     steps: tuple[int, int] | None = None
 
@@ -77,6 +81,11 @@ class Generation:
     def wanted(self) -> bool:
         """Whether anybody will ask for its result."""
         return any(member.wanted for member in self.members.values())
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """Those that its jobs were asked of."""
+        return frozenset(member.job.identity for member in self.members.values())
 
     def order(self, joining: Job | None = None) -> Order:
         """Its place among those that wait, as it is or with one more job."""

@@ -7,6 +7,7 @@ journal tries again by itself.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,7 +28,8 @@ class Ledger:
 
     Attributes:
         members: accepted and not settled, by job id.
-        entering: jobs on the way to the disk, not accepted yet.
+        of_identity: how many of those each identity has.
+        entering: how many jobs of each are on the way to the disk, not accepted yet.
         emptied: set while there are neither.
         closing: settled, and their outcomes on the way to the disk, by job id.
     """
@@ -40,7 +42,8 @@ class Ledger:
         self._clock = clock
         # Written by this object only.
         self.members: dict[str, Member] = {}
-        self.entering = 0
+        self.of_identity: Counter[str] = Counter()
+        self.entering: Counter[str] = Counter()
         self.emptied = asyncio.Event()
         self.emptied.set()
         self.closing: dict[str, tuple[Member, Outcome]] = {}
@@ -62,11 +65,12 @@ class Ledger:
     def enter(self, member: Member) -> None:
         """An accepted job."""
         self.members[member.job.id] = member
+        self.of_identity[member.job.identity] += 1
         self.emptied.clear()
 
-    def expect(self) -> None:
+    def expect(self, job: Job) -> None:
         """A job is about to be accepted, and takes its place from now on."""
-        self.entering += 1
+        self.entering[job.identity] += 1
         self.emptied.clear()
 
     async def accept(self, member: Member, deadline_at: float) -> None:
@@ -79,9 +83,9 @@ class Ledger:
             await self._journal.accept(member.job, deadline_at)
             self.enter(member)
         finally:
-            self.entering -= 1
+            self.entering[member.job.identity] -= 1
             self._note_if_empty()
-        self._metrics.job_accepted(member.job.intake)
+        self._metrics.job_accepted(member.job.identity, member.job.intake)
 
     def settle(self, member: Member, outcome: Outcome) -> None:
         """Gives a job its outcome, if it has none; in the journal and told a little later."""
@@ -131,14 +135,15 @@ class Ledger:
             _tell(member, outcome)
 
     def _detach(self, member: Member) -> None:
-        self.members.pop(member.job.id, None)
+        if self.members.pop(member.job.id, None) is not None:
+            self.of_identity[member.job.identity] -= 1
         if member.generation is not None:
             del member.generation.members[member.job.id]
             member.generation = None
         self._note_if_empty()
 
     def _note_if_empty(self) -> None:
-        if not self.members and not self.entering:
+        if not self.members and not self.entering.total():
             self.emptied.set()
 
     def _count(self, member: Member, outcome: Outcome) -> None:
@@ -148,7 +153,7 @@ class Ledger:
         code = outcome.code if isinstance(outcome, Failure) else "ok"
         generator = outcome.generator if isinstance(outcome, Asset) else None
         seconds = self._clock() - member.accepted_at
-        self._metrics.job_finished(member.job.intake, code, seconds, generator)
+        self._metrics.job_finished(member.job.identity, member.job.intake, code, seconds, generator)
         _say(member.job, outcome, code, seconds)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -161,6 +166,7 @@ def _say(job: Job, outcome: Outcome, code: str, seconds: float) -> None:
     """The one line that every job gets in the log. No prompt: those are the validators'."""
     about = {
         "job": job.id,
+        "identity": job.identity,
         "intake": job.intake,
         "requester": job.requester,
         "code": code,

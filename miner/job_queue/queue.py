@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from miner.errors import Draining, JobCancelled, MinerError, WorkerLost
 from miner.executor import Executor
-from miner.job import Failure, Job
+from miner.job import MAIN, Failure, Job
 from miner.job_queue.board import EXPIRED, Board
 from miner.job_queue.contracts import Promises, QueueMetrics
 from miner.job_queue.dispatcher import Dispatcher
 from miner.job_queue.door import Door
 from miner.job_queue.generation import Member
 from miner.job_queue.service_time import ServiceTime
+from miner.job_queue.shares import Shares
 from miner.job_queue.snapshot import QueueSnapshot
 from miner.job_queue.ticket import Ticket
 from miner.settings.daemon import QueueSettings
@@ -38,9 +39,11 @@ class JobQueue:
         metrics: told what happens.
         clock: monotonic seconds, as in ``Job.deadline``.
         wall_clock: unix seconds, for deadlines in the journal.
+        shares: of each identity, by its name, where there are several.
 
     Attributes:
         settings: may be replaced at any time; holds for what comes afterwards.
+        shares: likewise.
     """
 
     def __init__(
@@ -51,8 +54,10 @@ class JobQueue:
         metrics: QueueMetrics,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self.settings = settings
+        self.shares = Shares(shares or {})
         self._executor = executor
         self._journal = journal
         self._metrics = metrics
@@ -60,7 +65,7 @@ class JobQueue:
         self._wall_clock = wall_clock
         self._accepting = True
         self._service = service = ServiceTime()
-        self._board = Board(journal, metrics, clock, executor.cancel)
+        self._board = Board(journal, metrics, clock, executor.cancel, self.shares)
         self._door = Door(executor, self._board, service, clock)
         self._dispatcher = Dispatcher(
             executor,
@@ -92,11 +97,12 @@ class JobQueue:
         try:
             if not self._accepting:
                 raise Draining("the miner is stopping and takes no new jobs")
-            self._door.check(job, key, self._room)
+            room, own = self._room(job.identity)
+            self._door.check(job, key, room, own)
             member = self._board.member(job, key)
             await self._enter(member)
         except MinerError as error:
-            self._metrics.job_refused(error.code)
+            self._metrics.job_refused(job.identity, error.code)
             raise
         return Ticket(job, member.told, lambda: self._board.leave(member))
 
@@ -110,12 +116,12 @@ class JobQueue:
             return None
         return Ticket(member.job, member.told, lambda: self._board.leave(member))
 
-    def wait_seconds(self, priority: float = 0.0) -> float | None:
+    def wait_seconds(self, priority: float = 0.0, identity: str = MAIN) -> float | None:
         """How long until one more job of this priority would begin, by what jobs have been taking.
 
         None while nothing is known of that.
         """
-        return self._door.wait_seconds(priority)
+        return self._door.wait_seconds(identity, priority)
 
     def withdraw(self, job_id: str) -> bool:
         """Cancels a job, promised or not, waiting or running; False where there is none."""
@@ -132,6 +138,10 @@ class JobQueue:
             oldest_seconds=self._clock() - min(queued) if queued else None,
             jobs=self._board.lines(),
         )
+
+    def queued_of(self, identity: str) -> int:
+        """How many jobs of an identity wait."""
+        return self._board.queued_of(identity)
 
     # What the daemon calls
 
@@ -192,13 +202,14 @@ class JobQueue:
             self._board.abandon()
         await ledger.flush()
 
-    @property
-    def _room(self) -> int:
-        """Jobs that may wait: those that begin at once do not count."""
-        return self.settings.max_depth + max(0, self._executor.capacity - self._dispatcher.handed)
+    def _room(self, identity: str) -> tuple[int, int]:
+        """Jobs that may wait, and those of an identity: those that begin at once do not count."""
+        begin = max(0, self._executor.capacity - self._dispatcher.handed)
+        places = self.settings.max_depth
+        return places + begin, self.shares.places(identity, places) + begin
 
     async def _enter(self, member: Member) -> None:
-        self._board.ledger.expect()
+        self._board.ledger.expect(member.job)
         task = self._board.ledger.keep(self._accept(member))
         try:
             await asyncio.wait({task})  # being cancelled here does not cancel the task

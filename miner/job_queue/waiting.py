@@ -1,4 +1,4 @@
-"""Generations that wait, in the order in which they will begin. Knows no clock and no jobs."""
+"""One line of generations that wait, in the order in which they will begin."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class Waiting:
         """Next first."""
         return iter([generation for _, generation in reversed(self._items)])
 
+    @property
+    def first(self) -> Generation:
+        """The next one."""
+        return self._items[-1][1]
+
     def add(self, generation: Generation) -> None:
         """Puts one where its order says, or moves it there if its order has changed."""
         order = generation.order()
@@ -39,12 +44,6 @@ class Waiting:
         order = self._orders.pop(generation.arrival, None)
         if order is not None:
             del self._items[bisect_left(self._items, order, key=_order)]
-
-    def pop(self) -> Generation:
-        """Takes the next one out."""
-        _, generation = self._items.pop()
-        del self._orders[generation.arrival]
-        return generation
 
     def ahead_of(self, order: Order) -> int:
         """How many would begin before one of this order."""

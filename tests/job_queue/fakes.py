@@ -113,8 +113,8 @@ class MemoryJournal:
 
     async def accept(self, job: Job, deadline_at: float) -> None:
         await self._disk()
-        known = {other.task_id for other, _ in self.jobs.values()} - {None}
-        if job.id in self.jobs or job.task_id in known:
+        known = {(other.identity, other.task_id) for other, _ in self.jobs.values()}
+        if job.id in self.jobs or (job.task_id and (job.identity, job.task_id) in known):
             raise KnownTask("known")
         self.jobs[job.id] = job, deadline_at
         self.attempts[job.id] = job.attempts
@@ -150,17 +150,22 @@ class Counters:
         self.seen: Counter[tuple[str, ...]] = Counter()
         self.depth = self.in_flight = 0
 
-    def job_accepted(self, intake: str) -> None:
+    def job_accepted(self, identity: str, intake: str) -> None:
         self.seen["accepted", intake] += 1
 
-    def job_refused(self, code: str) -> None:
+    def job_refused(self, identity: str, code: str) -> None:
         self.seen["refused", code] += 1
 
     def job_joined(self) -> None:
         self.seen["joined",] += 1
 
     def job_finished(
-        self, intake: str, code: str, seconds: float, generator: str | None = None
+        self,
+        identity: str,
+        intake: str,
+        code: str,
+        seconds: float,
+        generator: str | None = None,
     ) -> None:
         assert seconds >= 0
         self.seen["finished", code] += 1
@@ -183,7 +188,11 @@ class Bench:
     """A queue with everything around it, running; to be used with ``async with``."""
 
     def __init__(
-        self, workers: int = 1, journal: MemoryJournal | None = None, **settings: Any
+        self,
+        workers: int = 1,
+        journal: MemoryJournal | None = None,
+        shares: Mapping[str, float] | None = None,
+        **settings: Any,
     ) -> None:
         self.clock = Clock()
         self.executor = HandExecutor(workers)
@@ -197,6 +206,7 @@ class Bench:
             self.metrics,
             self.clock,
             self.clock.wall,
+            shares,
         )
         self.task: asyncio.Task[None] | None = None
 

@@ -54,7 +54,10 @@ def test_waiting_is_a_sorted_list(
     assert [waiting.ahead_of(generation.order()) for generation in expected] == [
         *range(len(expected))
     ]
-    assert [waiting.pop() for _ in range(len(waiting))] == expected
+    for generation in expected:
+        assert waiting.first is generation
+        waiting.discard(generation)
+    assert not len(waiting)
 
 
 @given(
