@@ -23,6 +23,7 @@ from tests.job_queue.fakes import Bench, settle
 
 MAX_DEPTH = 4
 MAX_ATTEMPTS = 2
+SHARES = {"alpha": 2.0, "beta": 0.5}
 prompts = st.sampled_from(["a", "b", "c", ""])
 picks = st.integers(0, 1000)
 rarely = st.sampled_from([False] * 9 + [True])
@@ -43,7 +44,8 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(workers=st.integers(1, 3))
     def start(self, workers: int) -> None:
         async def make() -> Bench:
-            bench = Bench(workers, max_depth=MAX_DEPTH, max_attempts=MAX_ATTEMPTS)
+            limits = {"max_depth": MAX_DEPTH, "max_attempts": MAX_ATTEMPTS}
+            bench = Bench(workers, shares=SHARES, **limits)
             return await bench.__aenter__()
 
         self.bench = self.runner.run(make())
@@ -61,12 +63,14 @@ class QueueMachine(RuleBasedStateMachine):
         priority=st.sampled_from([0.0, 1.0]),
         time=times,
         promised=st.booleans(),
+        identity=st.sampled_from([*SHARES, "of earlier settings"]),
     )
-    def submit(self, prompt: str, priority: float, time: float, promised: bool) -> None:
+    def submit(
+        self, prompt: str, priority: float, time: float, promised: bool, identity: str
+    ) -> None:
         bench = self.bench
-        job = bench.job(
-            prompt, priority=priority, deadline=bench.clock.now + time, promised=promised
-        )
+        due = {"deadline": bench.clock.now + time, "promised": promised}
+        job = bench.job(prompt, priority=priority, identity=identity, **due)
 
         async def go() -> None:
             try:
@@ -166,8 +170,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def waiting_jobs_are_ordered(self) -> None:
-        orders = [generation.order() for generation in self.bench.queue._board.waiting]
-        assert orders == sorted(orders, reverse=True)
+        waiting = list(self.bench.queue._board.waiting)
+        for name in {name for generation in waiting for name in generation.identities}:
+            orders = [one.order() for one in waiting if one.identities == {name}]
+            assert orders == sorted(orders, reverse=True)
 
     @invariant()
     def each_has_one_outcome_or_a_place(self) -> None:
