@@ -171,6 +171,19 @@ Outcome = Asset | Failure
 """Every accepted job gets exactly one."""
 
 
+def own_seed(miner: str, work: str) -> int:
+    """A seed for work that names none: the same when it comes again, another than other miners'.
+
+    Equal results of two miners count for neither.
+
+    Args:
+        miner: the hotkey (ss58) that it is done for.
+        work: what names it.
+    """
+    digest = hashlib.blake2b(f"{miner}:{work}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") & MAX_SEED
+
+
 def new_job_id() -> str:
     """32 hex digits; also what the API and the logs call the job."""
     return secrets.token_hex(16)

@@ -18,7 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from miner.executor import WorkerHealth
 from miner.gpu.plan import Card, MemoryPlan, StagePlan
 from miner.gpu.telemetry import GpuReading
-from miner.metrics import JOB_BUCKETS, MAX_VALUES, Metrics
+from miner.job import MAIN
+from miner.metrics import JOB_BUCKETS, MAX_VALUES, IdentityMetrics, Metrics
+from miner.network.chain_reading import Standing
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,17 @@ PLAN = MemoryPlan(
 
 def fill(metrics: Metrics) -> None:
     """Uses every instrument once."""
-    metrics.job_accepted("api")
-    metrics.job_refused("queue_full")
+    metrics.job_accepted(MAIN, "api")
+    metrics.job_refused(MAIN, "queue_full")
     metrics.job_joined()
-    metrics.job_finished("api", "ok", 1.5, "triposr")
-    metrics.job_finished("api", "worker_lost", 2.5)
+    metrics.job_finished(MAIN, "api", "ok", 1.5, "triposr")
+    metrics.job_finished(MAIN, "api", "worker_lost", 2.5)
     metrics.job_waited(0.2)
     metrics.stage("encode", "triposr", 0.05)
     metrics.asset("triposr", 1_000_000, 20_000)
     metrics.self_checked(0.7, True, 2)
     metrics.queue(2, 1)
     metrics.request("api", "/generate", 200, 1.6)
-    metrics.rejected("unsigned")
     metrics.connection_refused("axon", "address")
     metrics.malformed("axon", "BadStatusLine")
     metrics.connections("axon", 5)
@@ -78,10 +79,26 @@ def fill(metrics: Metrics) -> None:
     metrics.journal(Stats())
     metrics.limits(64, 30.0, {"encode": 1.0})
     metrics.disk(10, 20)
-    metrics.peers(12, 30.0)
+    fill_identity(metrics.of(MAIN))
     metrics.build_info("1.2.3", "mini", "cpu")
     metrics.ready(True)
     metrics.log_suppressed("malformed", 7)
+
+
+def fill_identity(ours: IdentityMetrics) -> None:
+    """Likewise, of those of one identity."""
+    ours.now(True, 3)
+    ours.failed()
+    ours.rejected("unsigned")
+    ours.peers(12, 30.0)
+    ours.chain_synced("ok", 2.0)
+    ours.chain_published("axon", "ok")
+    ours.standing(Standing(True, 5_000_000, 256, 17, 12, 0.02, 1.5, 900.0, 0))
+    ours.pulled("task")
+    ours.submitted("accepted")
+    ours.judged(0.7)
+    ours.validator("5Val", {"cooldown": 3.0})
+    ours.gateway_call("get_tasks", "nothing")
 
 
 @pytest.fixture
@@ -175,8 +192,8 @@ def test_commits_are_counted_once(metrics: Metrics) -> None:
 
 def test_totals_sum_over_labels(metrics: Metrics) -> None:
     """The status page's counters are sums of all series."""
-    metrics.job_accepted("api")
-    metrics.job_accepted("tgtask")
+    metrics.job_accepted(MAIN, "api")
+    metrics.job_accepted(MAIN, "tgtask")
     assert metrics.totals()["jobs_accepted"] == 2
     assert metrics.totals()["worker_restarts"] == 0
 
@@ -185,7 +202,8 @@ def test_totals_sum_over_labels(metrics: Metrics) -> None:
     "flood",
     [
         lambda metrics, text: metrics.request("axon", text, 404, 0.1),
-        lambda metrics, text: metrics.rejected(text),
+        lambda metrics, text: metrics.of(MAIN).rejected(text),
+        lambda metrics, text: metrics.of(text).rejected("unsigned"),
         lambda metrics, text: metrics.malformed("axon", text),
         lambda metrics, text: metrics.log_suppressed(text, 1),
     ],
@@ -212,7 +230,7 @@ numbers = st.floats() | st.integers(-(2**70), 2**70)
 def test_nothing_raises_and_the_page_stays_readable(text: str, number: float, count: int) -> None:
     """Whatever is reported, the report returns, and the page can still be parsed."""
     metrics = Metrics()
-    metrics.job_finished(text, text, number, text)
+    metrics.job_finished(text, text, text, number, text)
     metrics.job_waited(number)
     metrics.stage(text, text, number)
     metrics.asset(text, count, count)
@@ -220,7 +238,7 @@ def test_nothing_raises_and_the_page_stays_readable(text: str, number: float, co
     metrics.request(text, text, count, number)
     metrics.log_suppressed(text, count)
     metrics.worker(WorkerHealth(text, "ready", memory={text: count}, load_seconds={text: number}))
-    metrics.peers(count, number)
+    metrics.of(text).peers(count, number)
     metrics.build_info(text, text, text)
     metrics.journal(Stats(commits=count, commit_seconds=number))
 
@@ -257,10 +275,11 @@ def test_one_state_of_the_breaker_is_shown_at_a_time() -> None:
 def test_what_is_rare_is_there_before_it_happens(metrics: Metrics) -> None:
     """Restarts and submissions begin at 0, so that the first is a step an alert can see."""
     metrics.worker(WorkerHealth("0", "ready"))
+    metrics.of(MAIN)
     sample = metrics.registry.get_sample_value
 
     assert sample("miner_worker_restarts_total", {"worker": "0", "reason": "crash"}) == 0
-    assert sample("miner_submissions_total", {"outcome": "rejected"}) == 0
+    assert sample("miner_submissions_total", {"identity": MAIN, "outcome": "rejected"}) == 0
 
 
 def test_the_plan_of_a_new_worker_takes_the_place_of_the_old(metrics: Metrics) -> None:

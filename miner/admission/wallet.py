@@ -12,6 +12,7 @@ from pathlib import Path
 
 from miner.admission.signature import Signer, load_hotkey, write_hotkey
 from miner.errors import ConfigError
+from miner.job import MAIN
 from miner.settings.subnet import WalletSettings
 
 HOTKEYS = "hotkeys"
@@ -34,7 +35,9 @@ class Surroundings:
     password: str | None = field(default=None, repr=False)
 
 
-def hotkey_path(wallet: WalletSettings, surroundings: Surroundings) -> Path | None:
+def hotkey_path(
+    wallet: WalletSettings, surroundings: Surroundings, identity: str = MAIN
+) -> Path | None:
     """Where the hotkey's file should be; None where no setting and no credential names one.
 
     A file that is named and missing is named all the same: falling back to another key would make
@@ -44,23 +47,30 @@ def hotkey_path(wallet: WalletSettings, surroundings: Surroundings) -> Path | No
         return wallet.hotkey_file
     if wallet.name:
         return wallet.path.expanduser() / wallet.name / HOTKEYS / wallet.hotkey
-    return _credential(surroundings, CREDENTIAL)
+    return _credential(surroundings, credential(CREDENTIAL, identity))
 
 
-def open_hotkey(wallet: WalletSettings, surroundings: Surroundings) -> Signer:
-    """Our hotkey, ready to sign.
+def credential(name: str, identity: str) -> str:
+    """What an identity's credential is called: a name of its own where there are several."""
+    return name if identity == MAIN else f"{name}.{identity}"
+
+
+def open_hotkey(wallet: WalletSettings, surroundings: Surroundings, identity: str = MAIN) -> Signer:
+    """An identity's hotkey, ready to sign.
 
     Raises:
         ConfigError: none is named, or its file is missing, broken, or encrypted without a password
             that opens it. One line that quotes no secret.
     """
-    path = hotkey_path(wallet, surroundings)
+    path = hotkey_path(wallet, surroundings, identity)
     if path is None:
+        whose = "" if identity == MAIN else f"identity {identity}: "
         raise ConfigError(
-            "wallet.hotkey_file: is not set, and neither wallet.name nor systemd's credential "
-            f'{CREDENTIAL!r}; name the key this miner signs with, or set intakes = ["http"]'
+            f"{whose}wallet.hotkey_file: is not set, and neither wallet.name nor systemd's "
+            f"credential {credential(CREDENTIAL, identity)!r}; name the key this miner signs with, "
+            'or set intakes = ["http"]'
         )
-    return load_hotkey(path, _password(wallet, surroundings))
+    return load_hotkey(path, _password(wallet, surroundings, identity))
 
 
 def new_hotkey_file(folder: Path, name: str, hotkey: str) -> tuple[Path, Signer]:
@@ -85,9 +95,11 @@ def new_hotkey_file(folder: Path, name: str, hotkey: str) -> tuple[Path, Signer]
     return path, write_hotkey(path)
 
 
-def _password(wallet: WalletSettings, surroundings: Surroundings) -> str | None:
+def _password(wallet: WalletSettings, surroundings: Surroundings, identity: str) -> str | None:
     """What may open the key; read only from where it is named or given."""
-    path = wallet.password_file or _credential(surroundings, PASSWORD_CREDENTIAL)
+    own, of_all = credential(PASSWORD_CREDENTIAL, identity), PASSWORD_CREDENTIAL
+    path = wallet.password_file
+    path = path or _credential(surroundings, own) or _credential(surroundings, of_all)
     if path is None:
         return surroundings.password or None
     try:

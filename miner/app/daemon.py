@@ -20,28 +20,32 @@ from typing import Any
 import structlog
 
 from miner import logs
-from miner.admission.nonces import NonceTable
-from miner.admission.peers import PeersSource
 from miner.app import preflight, upkeep
+from miner.app.causes import cause
 from miner.app.doors import Doors
 from miner.app.executors import executor_for
+from miner.app.identities import Identities
+from miner.app.identity import Identity, Shared
 from miner.app.parts import Parts
-from miner.app.pulling import puller
 from miner.app.reload import Changes, compare, in_precision, live_part
 from miner.app.rollback import Rollback
 from miner.app.rollback_executor import RollbackExecutor
 from miner.app.service_manager import ServiceManager
 from miner.app.signals import handled
 from miner.app.telling import Teller
-from miner.app.watching import chain_watch
 from miner.errors import ControlError, MinerError, StartupError
-from miner.job_queue import JobQueue
-from miner.journal import Journal
+from miner.job import MAIN
+from miner.job_queue import IdentityQueue, JobQueue
+from miner.journal import Journal, Partition
 from miner.metrics import Metrics
 from miner.network.control import serve_control
-from miner.network.gateway.client import GatewayClient
-from miner.network.gateway.intake import GatewayIntake
-from miner.settings import Loaded, notify_address, watchdog_seconds
+from miner.settings import (
+    DaemonSettings,
+    IdentitySettings,
+    Loaded,
+    notify_address,
+    watchdog_seconds,
+)
 from miner.workers.local_executor import ENGINE
 
 SETTLE_SECONDS = 10.0
@@ -96,7 +100,7 @@ class Daemon:
             if not self._stop_asked.is_set():
                 raise
         except BaseExceptionGroup as group:
-            raise _cause(group) from group
+            raise cause(group) from group
         log.info("stopped")
 
     def stop(self) -> None:
@@ -129,15 +133,11 @@ class Daemon:
         new = self._reread().settings
         changes = compare(parts.settings, new)
         settings = live_part(parts.settings, new)
-        if not settings.daemon.chain.is_live:  # else they are the watch's
-            parts.peers_source.replace(preflight.initial_peers(settings.daemon.chain.network))
+        parts.keeper.reconfigure(settings.daemon.identities, new.daemon.queue)
         parts.settings = settings
         parts.queue.settings = new.daemon.queue
-        if parts.breaker is not None:
-            parts.breaker.reconfigure(new.daemon.rollback)
-        if parts.gate is not None and parts.intake is not None:
-            parts.gate.reconfigure(new.daemon.admission)
-            parts.intake.settings = new.daemon.queue
+        parts.queue.shares.shares = shares(settings.daemon)
+        parts.breaker.reconfigure(new.daemon.rollback)
         logs.configure(new.daemon.log, sys.stderr)
         log.info("reloaded", applied=changes.applied, after_restart=changes.waiting)
         return changes
@@ -184,7 +184,7 @@ class Daemon:
         return self._breaker().restore(hold)
 
     def _breaker(self) -> Rollback:
-        if self._parts is None or self._parts.breaker is None or not self._parts.open:
+        if self._parts is None or not self._parts.open:
             raise ControlError("the daemon is starting or stopping")
         return self._parts.breaker
 
@@ -195,20 +195,16 @@ class Daemon:
             await preflight.check(self._first)
             parts = await self._build(stack)
             log.info("loading", preset=parts.preset, workers=parts.settings.daemon.worker.count)
-            nonces = await NonceTable.open(parts.settings.daemon.admission, parts.journal)
-            stack.callback(nonces.close)
             await stack.enter_async_context(parts.executor)
-            if parts.breaker is not None:
-                await parts.breaker.recall(parts.executor.generators)
+            await parts.breaker.recall(parts.executor.generators)
             resumed = await parts.queue.resume()
         parts.metrics.build_info(parts.version, parts.preset, parts.device)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one) for one in self._background(parts)]
             async with contextlib.AsyncExitStack() as doors:
                 assert self._doors is not None
-                await self._doors.open(doors, nonces)
-                if parts.watch is not None:  # it may publish where the doors are
-                    running.append(tasks.create_task(parts.watch.run()))
+                await self._doors.open(doors)
+                await parts.keeper.opened()
                 parts.open = True
                 # What is here now stays: the collector need not walk it again and again.
                 gc.collect()
@@ -227,17 +223,13 @@ class Daemon:
     async def _finish(self, parts: Parts) -> None:
         """What was accepted is done and brought, as far as the limits allow."""
         await self.drain()
-        if parts.gateway is not None:
-            await parts.gateway.settle(SETTLE_SECONDS)
-        if parts.puller is not None:
-            await parts.puller.settle(SETTLE_SECONDS)
+        await parts.keeper.settle(SETTLE_SECONDS)
 
     async def _build(self, stack: contextlib.AsyncExitStack) -> Parts:
         """Everything that needs no loading, and the pages that show how loading goes."""
         settings, metrics = self._first, Metrics()
         daemon = settings.daemon
-        source = PeersSource(preflight.initial_peers(daemon.chain.network))
-        keypair = preflight.our_hotkey(daemon)
+        keypairs = preflight.our_hotkeys(daemon)
         token = preflight.api_token(daemon.api)
         journal = await stack.enter_async_context(
             await Journal.open(daemon.state_dir, daemon.journal)
@@ -245,22 +237,26 @@ class Daemon:
         executor = executor_for(settings, metrics, self._engine)
         breaker = Rollback(daemon.rollback, journal, metrics)
         planning = RollbackExecutor(executor, breaker, daemon.worker.job_seconds)
-        queue = JobQueue(planning, journal, daemon.queue, metrics)
+        queue = JobQueue(planning, journal, daemon.queue, metrics, shares=shares(daemon))
         breaker.on_generator(queue.forget_service_times)
-        hotkey = keypair.ss58_address if keypair else None
-        parts = Parts(settings, metrics, journal, executor, queue, source, hotkey)
-        parts.breaker = breaker
-        if keypair is not None and "gateway" in daemon.intakes:
-            client = GatewayClient(keypair, daemon.gateway)
-            parts.gateway = GatewayIntake(client, queue, journal, executor, metrics, daemon.gateway)
-        parts.watch = chain_watch(parts, keypair, self._substrate)
-        if parts.watch is not None:
-            await parts.watch.restore()
-        if keypair is not None and "pull" in daemon.intakes:
-            parts.puller = await puller(stack, parts, keypair)
+        addresses: dict[str, str] = {}
+
+        def identity(own: IdentitySettings) -> Identity:
+            shared = Shared(
+                metrics.of(own.name),
+                metrics,
+                Partition(journal, own.name),
+                IdentityQueue(queue, own.name),
+                executor,
+                addresses,
+            )
+            return Identity(own, keypairs.get(own.name), shared, daemon.queue, self._substrate)
+
+        keeper = Identities([identity(own) for own in daemon.identities], time.monotonic)
+        parts = Parts(settings, metrics, journal, executor, queue, keeper, breaker, addresses)
         self._parts = parts
         await stack.enter_async_context(serve_control(daemon.state_dir, parts, self))
-        self._doors = Doors(parts, keypair, token)
+        self._doors = Doors(parts, token)
         await self._doors.open_metrics(stack)
         return parts
 
@@ -272,10 +268,7 @@ class Daemon:
         yield upkeep.sweep(parts.journal)
         yield self._teller.serve(parts)
         yield self._teller.watchdog(parts)
-        if parts.gateway is not None:
-            yield parts.gateway.run()
-        if parts.puller is not None:
-            yield parts.puller.run()
+        yield parts.keeper.run()
 
     def _reload_soon(self) -> None:
         """What SIGHUP does; a reload that fails is told and changes nothing."""
@@ -292,15 +285,7 @@ class Daemon:
             log.error("reload_refused", reason=str(error))
 
 
-def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one of ours that ended the daemon, or the first of all."""
-    leaves = list(_leaves(group))
-    return next((leaf for leaf in leaves if isinstance(leaf, MinerError)), leaves[0])
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+def shares(settings: DaemonSettings) -> dict[str, float]:
+    """Of the workers' time, by identity; the HTTP API's jobs are those of ``MAIN``."""
+    found = {one.name: one.share for one in settings.identities if one.intakes}
+    return {MAIN: 1.0, **found} if "http" in settings.intakes else found

@@ -17,7 +17,7 @@ from miner.admission.signature import Signer
 from miner.admission.wallet import open_hotkey
 from miner.doctor.case import Case, Host
 from miner.doctor.examine import examine
-from miner.doctor.wallet import given
+from miner.doctor.wallet import check_distinct, given
 from miner.network.token import CREDENTIAL, is_loopback, read_token
 from miner.settings import ApiSettings, DaemonSettings, Settings, credentials_folder
 from miner.settings.subnet import STATIC
@@ -58,15 +58,18 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def our_hotkey(settings: DaemonSettings) -> Signer | None:
-    """The key that signs for this miner; None where no intake needs one.
+def our_hotkeys(settings: DaemonSettings) -> dict[str, Signer]:
+    """The keys that sign, by the names of their identities; none where no intake needs one.
 
     Raises:
-        ConfigError: it is needed, and none is named or it cannot be opened.
+        ConfigError: one is needed, and none is named or it cannot be opened; or two are the same.
     """
-    if not settings.signs:
-        return None
-    return open_hotkey(settings.wallet, given())
+    found: dict[str, Signer] = {}
+    for identity in settings.identities:
+        if identity.intakes:
+            found[identity.name] = open_hotkey(identity.wallet, given(), identity.name)
+    check_distinct({name: signer.ss58_address for name, signer in found.items()})
+    return found
 
 
 def api_token(api: ApiSettings) -> str | None:

@@ -48,11 +48,10 @@ class Readings:
         metrics.queue(state.depth, state.in_flight)
         metrics.journal(parts.journal.stats)
         self._read_limits()
-        if parts.breaker is not None:
-            metrics.rollback_lasts(parts.breaker.away_seconds)
+        metrics.rollback_lasts(parts.breaker.away_seconds)
         metrics.ready(not why_not_ready(parts))
-        snapshot = parts.peers_source()
-        metrics.peers(len(snapshot.peers), snapshot.age_seconds(time.monotonic()))
+        for identity in parts.identities:
+            identity.read(time.monotonic())
 
     def _read_limits(self) -> None:
         daemon, metrics = self._parts.settings.daemon, self._parts.metrics

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from miner.admission.signature import Signer, new_hotkey
 from miner.doctor.asking import in_thread
 from miner.doctor.case import Case
-from miner.doctor.finding import Finding, fail, ok, one_line, skip
+from miner.doctor.finding import Finding, fail, ok, one_line, skip, together
 from miner.doctor.wallet import signer_of
 from miner.errors import ChainError, ConfigError
 from miner.network.chain_reading import Reading, standing
+from miner.settings import ChainSettings, IdentitySettings
 
 if TYPE_CHECKING:
     from miner.network.chain import Connections
@@ -35,18 +36,22 @@ class Seen:
 
 
 async def look_at_chain(case: Case) -> Finding:
-    """Reads the subnet as the daemon does."""
-    chain = case.settings.daemon.chain
+    """Reads the subnets as the daemon does."""
+    return together([await _look_for(case, one) for one in case.settings.daemon.identities])
+
+
+async def _look_for(case: Case, identity: IdentitySettings) -> Finding:
+    chain = identity.chain
     if not chain.is_live:
         where = f"the peers stand in {chain.network}" if chain.network else "none is named"
         return skip("no chain", where)
-    seen = await chain_seen(case)
+    seen = await chain_seen(case, identity)
     if isinstance(seen, ChainError):
         line = one_line(f"{chain.network} cannot be read: {seen}")
         reason = "the last reading serves until admission.max_peers_age_seconds"
         return fail(line, reason, "see chain.network, the network, and the node's own state")
     try:
-        signer = await signer_of(case)
+        signer = await signer_of(case, identity)
     except ConfigError:
         count = len(seen.reading.neurons)
         return ok(f"{chain.network} answers: netuid {chain.netuid} has {count} hotkeys")
@@ -62,14 +67,16 @@ def judge(reading: Reading, signer: Signer, netuid: int, network: str) -> Findin
     return fail(line, "validators call and pay registered hotkeys", "register it with btcli")
 
 
-async def chain_seen(case: Case) -> Seen | ChainError:
-    """What it answered, or why it did not; asked once."""
-    return await case.once("chain", lambda: _read(case))
+async def chain_seen(case: Case, identity: IdentitySettings) -> Seen | ChainError:
+    """What an identity's chain answered, or why it did not; each subnet is asked once."""
+    chain = identity.chain
+    return await case.once(f"chain {chain.network} {chain.netuid}", lambda: _read(case, identity))
 
 
-async def _read(case: Case) -> Seen | ChainError:
+async def _read(case: Case, identity: IdentitySettings) -> Seen | ChainError:
     # The SDK takes half a second to load: not in the loop, and only where a chain is named.
-    connections = await in_thread(_connections, case, await _signer(case))
+    signer = await _signer(case, identity)
+    connections = await in_thread(_connections, case, identity.chain, signer)
     try:
         async with asyncio.timeout(2 * LIMIT_SECONDS):
             connection = await connections.open()
@@ -83,18 +90,17 @@ async def _read(case: Case) -> Seen | ChainError:
         return ChainError(f"no answer within {2 * LIMIT_SECONDS:g} s")
 
 
-def _connections(case: Case, signer: Signer) -> Connections:
+def _connections(case: Case, chain: ChainSettings, signer: Signer) -> Connections:
     from miner.network.chain import Connections  # noqa: PLC0415 - see above
 
-    chain = case.settings.daemon.chain
     limit = min(chain.timeout_seconds, LIMIT_SECONDS)
     quick = chain.model_copy(update={"timeout_seconds": limit})
     return Connections(quick, signer, case.substrate)
 
 
-async def _signer(case: Case) -> Signer:
+async def _signer(case: Case, identity: IdentitySettings) -> Signer:
     """Ours; any other will do for reading where ours cannot be opened."""
     try:
-        return await signer_of(case)
+        return await signer_of(case, identity)
     except ConfigError:
         return new_hotkey()

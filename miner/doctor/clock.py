@@ -34,7 +34,7 @@ async def look_at_clock(case: Case) -> Finding:
     return judge(
         case.host.kernel_clock(),
         await _offset(case),
-        case.settings.daemon.admission.future_skew_seconds,
+        min(one.admission.future_skew_seconds for one in case.settings.daemon.identities),
     )
 
 
@@ -87,21 +87,22 @@ async def _offset(case: Case) -> Offset | None:
     offsets = [answer for answer in answers if isinstance(answer, Offset)]
     if offsets:
         return min(offsets, key=lambda one: one.uncertainty_seconds)
-    if not case.settings.daemon.chain.is_live:
-        return None
-    seen = await chain_seen(case)
-    if isinstance(seen, ChainError):
-        return None
-    return by_block(seen, case.host.wall_clock())
+    for identity in case.settings.daemon.identities:
+        if identity.chain.is_live:
+            seen = await chain_seen(case, identity)
+            if not isinstance(seen, ChainError):
+                return by_block(seen, case.host.wall_clock())
+    return None
 
 
 async def _servers(case: Case) -> Sequence[str]:
     """Those of the settings that speak HTTP."""
-    daemon = case.settings.daemon
-    urls = list(daemon.gateway.urls) if "gateway" in daemon.intakes else []
-    if daemon.chain.is_live and case.substrate is None:
-        urls.append(await in_thread(_node_url, daemon.chain.network))
-    return urls
+    urls: list[str] = []
+    for identity in case.settings.daemon.identities:
+        urls += identity.gateway.urls if "gateway" in identity.intakes else ()
+        if identity.chain.is_live and case.substrate is None:
+            urls.append(await in_thread(_node_url, identity.chain.network))
+    return list(dict.fromkeys(urls))
 
 
 def _node_url(network: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 
 from miner.admission.peers import read_static_peers
 from miner.doctor.case import Case
 from miner.doctor.finding import Finding, ok
 from miner.errors import ConfigError
-from miner.settings import DaemonSettings
+from miner.job import MAIN
+from miner.settings import DaemonSettings, IdentitySettings, MetricsSettings
 from miner.settings.listening import DETECT
 from miner.settings.subnet import STATIC, is_beside_us
 
@@ -18,9 +20,10 @@ async def look_at_settings(case: Case) -> Finding:
     """They were read; do they make a daemon?"""
     settings = case.settings
     require_coherent(settings.daemon)
-    if settings.daemon.chain.network.startswith(STATIC):
-        read_static_peers(Path(settings.daemon.chain.network.removeprefix(STATIC)))
-    doors = ", ".join(settings.daemon.intakes)
+    for identity in settings.daemon.identities:
+        if identity.chain.network.startswith(STATIC):
+            read_static_peers(Path(identity.chain.network.removeprefix(STATIC)))
+    doors = ", ".join(dict.fromkeys(_intakes(settings.daemon)))
     return ok(f"preset {settings.preset.name}, device {settings.device}, work by {doors}")
 
 
@@ -30,25 +33,38 @@ def require_coherent(settings: DaemonSettings) -> None:
     Raises:
         ConfigError: an intake has nobody to ask, or what is to be published cannot be reached.
     """
-    if "gateway" in settings.intakes and not settings.gateway.urls:
-        raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
-    if "pull" in settings.intakes and not settings.chain.network:
+    for identity in settings.identities:
+        where = "" if identity.name == MAIN else f"identity {identity.name}: "
+        _check_asked(identity, where)
+        _check_published(identity, settings.metrics, where)
+
+
+def _intakes(settings: DaemonSettings) -> Iterator[str]:
+    for identity in settings.identities:
+        yield from identity.intakes
+    if "http" in settings.intakes:
+        yield "http"
+
+
+def _check_asked(identity: IdentitySettings, where: str) -> None:
+    if "gateway" in identity.intakes and not identity.gateway.urls:
+        raise ConfigError(f'{where}gateway.urls: names no gateway to ask; intakes has "gateway"')
+    if "pull" in identity.intakes and not identity.chain.network:
         raise ConfigError(
-            'chain.network: knows no validator to ask; intakes has "pull". '
+            f'{where}chain.network: knows no validator to ask; intakes has "pull". '
             'Name the network, or a file of peers as "static:FILE"'
         )
-    _check_published(settings)
 
 
-def _check_published(settings: DaemonSettings) -> None:
+def _check_published(identity: IdentitySettings, metrics: MetricsSettings, where: str) -> None:
     """An address that nobody can reach must not go to the chain: it costs a fee, and validators."""
-    axon, network = settings.axon, settings.chain.network
-    if not settings.chain.is_live or axon.publish == "never" or axon.external_ip in ("", DETECT):
+    axon, chain = identity.axon, identity.chain
+    if not chain.is_live or axon.publish == "never" or axon.external_ip in ("", DETECT):
         return
-    if not (ipaddress.ip_address(axon.external_ip).is_global or is_beside_us(network)):
+    if not (ipaddress.ip_address(axon.external_ip).is_global or is_beside_us(chain.network)):
         raise ConfigError(
-            f"axon.external_ip: {axon.external_ip} is not a public address, and {network} is a "
-            "public network; set the address that validators reach"
+            f"{where}axon.external_ip: {axon.external_ip} is not a public address, and "
+            f"{chain.network} is a public network; set the address that validators reach"
         )
-    if axon.serve_prometheus and not settings.metrics.enabled:
-        raise ConfigError("axon.serve_prometheus: is on while metrics.enabled is off")
+    if axon.serve_prometheus and not metrics.enabled:
+        raise ConfigError(f"{where}axon.serve_prometheus: is on while metrics.enabled is off")

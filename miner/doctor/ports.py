@@ -36,8 +36,9 @@ async def look_at_ports(case: Case) -> Finding:
 
 def doors(settings: DaemonSettings) -> Iterator[Door]:
     """The servers that these settings open."""
-    if "axon" in settings.intakes:
-        yield "axon", settings.axon.host, settings.axon.port
+    for identity in settings.identities:
+        if "axon" in identity.intakes:
+            yield identity.server("axon"), identity.axon.host, identity.axon.port
     if "http" in settings.intakes:
         yield "api", settings.api.host, settings.api.port
         if settings.api.competition != "off":

@@ -120,7 +120,10 @@ MIGRATIONS = {
 """What makes the next version of each. Columns are named wherever they are read or written: those
 that were added stand at the end of an old file and in their place in a new one."""
 
-ADDED_COLUMNS = {1: {"jobs": ("score", "candidates")}, 2: {"jobs": ("identity",)}}
+ADDED_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {
+    1: {"jobs": ("score", "candidates")},
+    2: {"jobs": ("identity",)},
+}
 """By table, what the version after each has and it has not."""
 
 

@@ -5,7 +5,7 @@ from miner.metrics.jobs import JOB_BUCKETS, STAGE_BUCKETS
 from miner.metrics.part import MAX_VALUES, SCORE_BUCKETS
 from miner.metrics.rollback import BREAKER_STATES
 from miner.metrics.servers import REQUEST_BUCKETS
-from miner.metrics.subnet import VALIDATOR_READINGS
+from miner.metrics.subnet import VALIDATOR_READINGS, IdentityMetrics
 from miner.metrics.workers import WORKER_MEMORY, WORKER_STATES
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "VALIDATOR_READINGS",
     "WORKER_MEMORY",
     "WORKER_STATES",
+    "IdentityMetrics",
     "Metrics",
 ]

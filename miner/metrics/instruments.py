@@ -18,7 +18,7 @@ from miner.metrics.plan import PlanMetrics
 from miner.metrics.rollback import RollbackMetrics
 from miner.metrics.servers import ServerMetrics
 from miner.metrics.service import ServiceMetrics
-from miner.metrics.subnet import SubnetMetrics
+from miner.metrics.subnet import IdentityMetrics, SubnetMetrics
 from miner.metrics.workers import WorkerMetrics
 
 
@@ -39,6 +39,10 @@ class Metrics(
         super().__init__()
         ProcessCollector(registry=self.registry)
 
+    def of(self, identity: str) -> IdentityMetrics:
+        """What one identity counts."""
+        return IdentityMetrics(self._bound("identity", identity), self._subnet, self._bound, self)
+
     def totals(self) -> dict[str, float]:
         """The counters of jobs and requests, summed over their labels, for the status page."""
         counters = {
@@ -47,7 +51,7 @@ class Metrics(
             "jobs_joined": self._jobs.joined,
             "jobs_finished": self._jobs.finished,
             "requests": self._http.requests,
-            "requests_rejected": self._http.rejected,
+            "requests_rejected": self._subnet.rejected,
             "requests_malformed": self._http.malformed,
             "worker_restarts": self._workers.restarts,
         }

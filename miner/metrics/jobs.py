@@ -17,8 +17,6 @@ STAGE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30,
 BYTES_BUCKETS = (65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 67108864.0, 268435456.0)
 GAUSSIANS_BUCKETS = (1e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6)
 
-GAUSSIANS_BUCKETS = (1e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6)
-
 
 class JobMetrics(Part):
     """What becomes of jobs, from the queue to the result."""
@@ -27,34 +25,42 @@ class JobMetrics(Part):
         super().__init__()
         self._jobs = _JobInstruments(self.registry)
 
-    def job_accepted(self, intake: str) -> None:
+    def job_accepted(self, identity: str, intake: str) -> None:
         """A job is in the queue and the journal."""
-        self._jobs.accepted.labels(self._bound("intake", intake)).inc()
+        labels = self._bound("identity", identity), self._bound("intake", intake)
+        self._jobs.accepted.labels(*labels).inc()
 
-    def job_refused(self, code: str) -> None:
+    def job_refused(self, identity: str, code: str) -> None:
         """The queue refused a job; ``code`` is the error's."""
-        self._jobs.refused.labels(self._bound("refused", code)).inc()
+        labels = self._bound("identity", identity), self._bound("refused", code)
+        self._jobs.refused.labels(*labels).inc()
 
     def job_joined(self) -> None:
         """A job shares the generation of an equal one."""
         self._jobs.joined.inc()
 
     def job_finished(
-        self, intake: str, code: str, seconds: float, generator: str | None = None
+        self,
+        identity: str,
+        intake: str,
+        code: str,
+        seconds: float,
+        generator: str | None = None,
     ) -> None:
         """A job has its outcome.
 
         Args:
+            identity: the one it was asked of.
             intake: the door it came through.
             code: "ok", or the failure's.
             seconds: from acceptance to outcome.
             generator: what made the asset, where there is one.
         """
-        intake = self._bound("intake", intake)
-        self._jobs.finished.labels(intake, self._bound("finished", code)).inc()
+        whose = self._bound("identity", identity), self._bound("intake", intake)
+        self._jobs.finished.labels(*whose, self._bound("finished", code)).inc()
         outcome = "ok" if code == "ok" else "failed"
         generator = self._bound("generator", generator or "none")
-        self._jobs.duration.labels(intake, generator, outcome).observe(at_least_zero(seconds))
+        self._jobs.duration.labels(*whose, generator, outcome).observe(at_least_zero(seconds))
 
     def job_waited(self, seconds: float) -> None:
         """A job began, so long after it was accepted."""
@@ -94,18 +100,22 @@ class _JobInstruments:
         counter = partial(Counter, registry=registry)
         gauge = partial(Gauge, registry=registry)
         histogram = partial(Histogram, registry=registry)
-        self.accepted = counter("miner_jobs_accepted", "Jobs taken into the queue.", ["intake"])
-        self.refused = counter("miner_jobs_refused", "Jobs the queue did not take.", ["code"])
+        self.accepted = counter(
+            "miner_jobs_accepted", "Jobs taken into the queue.", ["identity", "intake"]
+        )
+        self.refused = counter(
+            "miner_jobs_refused", "Jobs the queue did not take.", ["identity", "code"]
+        )
         self.joined = counter("miner_jobs_joined", "Jobs that share an equal one's generation.")
         self.finished = counter(
             "miner_jobs_finished",
             "Jobs with an outcome; code is ok or why not.",
-            ["intake", "code"],
+            ["identity", "intake", "code"],
         )
         self.duration = histogram(
             "miner_job_duration_seconds",
             "From acceptance to outcome.",
-            ["intake", "generator", "outcome"],
+            ["identity", "intake", "generator", "outcome"],
             buckets=JOB_BUCKETS,
         )
         self.wait = histogram(

@@ -1,4 +1,4 @@
-"""Instruments of our HTTP servers, and of the calls we make to gateways."""
+"""Instruments of our HTTP servers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ class ServerMetrics(Part):
         self._http.requests.labels(server, route, self._bound("status", status)).inc()
         self._http.duration.labels(server, route).observe(at_least_zero(seconds))
 
-    def rejected(self, code: str) -> None:
-        """Admission turned a request away; ``code`` is the error's."""
-        self._http.rejected.labels(self._bound("rejected", code)).inc()
-
     def connection_refused(self, server: str, reason: str) -> None:
         """A connection was closed for one of the limits."""
         labels = self._bound("server", server), self._bound("refused_connection", reason)
@@ -42,17 +38,6 @@ class ServerMetrics(Part):
     def connections(self, server: str, open: int) -> None:
         """So many connections are open."""
         self._http.open.labels(self._bound("server", server)).set(open)
-
-    def gateway_call(self, call: str, outcome: str) -> None:
-        """A gateway was asked for work, or what became of a task was brought to it.
-
-        Args:
-            call: "get_tasks" or "add_result".
-            outcome: "tasks" or "nothing"; "success" or "failure" of what was brought, "expired"
-                where nobody waited any more; else the error's code.
-        """
-        labels = self._bound("gateway_call", call), self._bound("gateway", outcome)
-        self._http.gateway.labels(*labels).inc()
 
 
 class _HttpInstruments:
@@ -69,16 +54,10 @@ class _HttpInstruments:
             ["server", "route"],
             buckets=REQUEST_BUCKETS,
         )
-        self.rejected = counter(
-            "miner_requests_rejected", "Requests that admission turned away.", ["code"]
-        )
         self.refused = counter(
             "miner_connections_refused", "Connections closed for a limit.", ["server", "reason"]
         )
         self.malformed = counter(
             "miner_malformed_requests", "Requests that were not good HTTP.", ["server", "kind"]
-        )
-        self.gateway = counter(
-            "miner_gateway_calls", "Calls to gateways, by what came of them.", ["call", "outcome"]
         )
         self.open = gauge("miner_open_connections", "Connections open.", ["server"])

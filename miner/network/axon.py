@@ -32,7 +32,7 @@ from miner.errors import (
     UnknownRoute,
     Unsigned,
 )
-from miner.metrics import Metrics
+from miner.metrics import IdentityMetrics
 from miner.network.server import read_body
 from miner.network.synapse import (
     AXON,
@@ -77,16 +77,22 @@ class _Call:
 
 
 class Axon:
-    """Answers signed requests for the synapses it has handlers for."""
+    """Answers signed requests for the synapses it has handlers for.
+
+    Args:
+        name: of the server, in metrics.
+    """
 
     def __init__(
         self,
         keypair: Signer,
         gate: Gate,
         handlers: Mapping[type[Synapse], Handler],
-        metrics: Metrics,
+        metrics: IdentityMetrics,
         limits: ListenLimits,
+        name: str = "axon",
     ) -> None:
+        self._name = name
         self._keypair = keypair
         self._hotkey = keypair.ss58_address
         self._gate = gate
@@ -111,7 +117,7 @@ class Axon:
             return self._fault(call)
         finally:
             seconds = time.perf_counter() - call.started
-            self._metrics.request("axon", call.route, status, seconds)
+            self._metrics.request(self._name, call.route, status, seconds)
 
     async def _answer(self, call: _Call) -> web.Response:
         kind, handler, peer = self._admit(call)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from miner.errors import ChainError
-from miner.metrics import Metrics
+from miner.metrics import IdentityMetrics
 from miner.network.chain_reading import Reading, endpoint
 from miner.network.chain_watch import Chain
 from miner.settings import AxonSettings
@@ -48,7 +48,7 @@ class AddressPublisher:
         hotkey: str,
         settings: AxonSettings,
         addresses: Callable[[], Mapping[str, str]],
-        metrics: Metrics,
+        metrics: IdentityMetrics,
         detect: Callable[[], Awaitable[str]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

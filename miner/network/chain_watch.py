@@ -19,7 +19,7 @@ import structlog
 
 from miner.admission.peers import PeersSource
 from miner.errors import ChainError
-from miner.metrics import Metrics
+from miner.metrics import IdentityMetrics
 from miner.network.chain_memory import ChainMemory
 from miner.network.chain_reading import ChainState, Reading, Served, Standing, standing
 from miner.settings.subnet import ChainSettings
@@ -100,7 +100,7 @@ class ChainWatch:
         settings: ChainSettings,
         connect: Callable[[], Awaitable[Chain]],
         source: PeersSource,
-        metrics: Metrics,
+        metrics: IdentityMetrics,
         memory: ChainMemory | None = None,
         publisher: Publisher | None = None,
         clocks: Clocks | None = None,

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from miner.admission.gate import Peer
 from miner.errors import BadImage, BadOption, KnownTask, MalformedRequest, QueueFull
-from miner.job import Asset, Failure, Format, Job, JobSpec, Outcome, new_job_id
-from miner.journal import Journal, Record
+from miner.job import Asset, Failure, Format, Job, JobSpec, Outcome, new_job_id, own_seed
+from miner.journal import Partition, Record
 from miner.network import base64_text
 from miner.network.protocol import Generate3D, PollStatus, TaskStatus, TGPoll, TGTask
 from miner.network.synapse import Synapse
@@ -25,7 +25,7 @@ from miner.pipeline.prompts import clean_prompt
 from miner.settings.daemon import QueueSettings
 
 TASK_FORMAT: Format = "spz"
-"""A task names no format; this is the subnet's."""
+"""A task names no format; this is the subnet's. It names no seed either."""
 MAX_TASK_ID_CHARACTERS = 128
 """Validators use UUIDs, of 36."""
 MAX_IMAGE_CHARACTERS = MAX_BYTES // 3 * 4 + 4
@@ -56,6 +56,9 @@ class Queue(Protocol):
 class ValidatorIntake:
     """Handlers for the synapses that validators send.
 
+    Args:
+        miner: our hotkey.
+
     Attributes:
         settings: may be replaced at any time; holds for what comes afterwards.
     """
@@ -63,11 +66,13 @@ class ValidatorIntake:
     def __init__(
         self,
         queue: Queue,
-        journal: Journal,
+        journal: Partition,
         settings: QueueSettings,
+        miner: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
+        self._miner = miner
         self._journal = journal
         self.settings = settings
         self._clock = clock
@@ -144,9 +149,10 @@ class ValidatorIntake:
         """
         if not _is_task_id(synapse.task_id):
             raise BadOption(f"task_id: 1 to {MAX_TASK_ID_CHARACTERS} printable characters")
+        prompt = clean_prompt(synapse.prompt)
         job = Job(
             id=new_job_id(),
-            spec=JobSpec(prompt=clean_prompt(synapse.prompt), format=TASK_FORMAT),
+            spec=JobSpec(prompt=prompt, seed=own_seed(self._miner, prompt), format=TASK_FORMAT),
             requester=peer.hotkey,
             intake="tgtask",
             deadline=self._clock() + self.settings.default_timeout_seconds,

@@ -163,11 +163,10 @@ def describe(record: JobRecord, line: JobLine | None) -> dict[str, Any]:
 
 
 def permitted(view: DaemonView) -> list[dict[str, Any]]:
-    """The validators of the subnet, most stake first."""
-    if view.peers is None:
-        return []
-    permitted = [peer for peer in view.peers.peers.values() if peer.validator_permit]
-    permitted.sort(key=lambda peer: -peer.stake)
+    """The validators of our subnets, most stake first."""
+    known = (one.peers.peers.values() for one in view.identities if one.peers is not None)
+    by_hotkey = {peer.hotkey: peer for peers in known for peer in peers if peer.validator_permit}
+    permitted = sorted(by_hotkey.values(), key=lambda peer: -peer.stake)
     return [
         {"hotkey": peer.hotkey, "uid": peer.uid, "stake": finite(peer.stake)}
         for peer in permitted[:MAX_PEERS]

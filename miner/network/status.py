@@ -11,7 +11,7 @@ from typing import Any
 from miner.executor import WorkerHealth
 from miner.network.chain_reading import ChainState
 from miner.network.replies import finite
-from miner.network.view import DaemonView, QueueView, why_not_ready
+from miner.network.view import DaemonView, IdentityView, QueueView, why_not_ready
 
 MAX_JOBS = 100
 
@@ -19,16 +19,18 @@ MAX_JOBS = 100
 def status(view: DaemonView, now: float) -> dict[str, Any]:
     """Everything in one document; durations in seconds, sizes in bytes.
 
+    "hotkey", "peers" and "chain" are the first identity's; "identities" has those of all.
+
     Args:
         view: the daemon.
         now: ``time.monotonic()`` seconds.
     """
-    reasons = why_not_ready(view)
+    reasons, first = why_not_ready(view), view.identities[0]
     return {
         "version": view.version,
         "preset": view.preset,
         "device": view.device,
-        "hotkey": view.hotkey,
+        "hotkey": first.hotkey,
         "uptime_seconds": round(max(0.0, now - view.started_at), 3),
         "ready": not reasons,
         "reasons": list(reasons),
@@ -38,8 +40,9 @@ def status(view: DaemonView, now: float) -> dict[str, Any]:
         "queue": _queue(view.queue),
         "workers": [_worker(worker) for worker in view.executor.health().workers],
         "journal": _journal(view),
-        "peers": _peers(view, now),
-        "chain": _chain(view.chain),
+        "peers": _peers(first, now),
+        "chain": _chain(first.chain),
+        "identities": [_identity(one, now) for one in view.identities],
         "gateways": [dict(line) for line in view.gateways()],
         "counters": view.metrics.totals(),
     }
@@ -89,10 +92,24 @@ def _journal(view: DaemonView) -> dict[str, Any]:
     }
 
 
-def _peers(view: DaemonView, now: float) -> dict[str, Any] | None:
-    if view.peers is None:
+def _identity(identity: IdentityView, now: float) -> dict[str, Any]:
+    reasons = list(identity.reasons())
+    return {
+        "name": identity.name,
+        "hotkey": identity.hotkey,
+        "ready": not reasons,
+        "reasons": reasons,
+        "waiting": identity.waiting,
+        "peers": _peers(identity, now),
+        "chain": _chain(identity.chain),
+    }
+
+
+def _peers(identity: IdentityView, now: float) -> dict[str, Any] | None:
+    peers = identity.peers
+    if peers is None:
         return None
-    return {"count": len(view.peers.peers), "age_seconds": finite(view.peers.age_seconds(now))}
+    return {"count": len(peers.peers), "age_seconds": finite(peers.age_seconds(now))}
 
 
 def _chain(state: ChainState | None) -> dict[str, Any] | None:

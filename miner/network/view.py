@@ -251,6 +251,33 @@ class ExecutorView(Protocol):
         """How the workers are."""
 
 
+class IdentityView(Protocol):
+    """One of the hotkeys that are served."""
+
+    @property
+    def name(self) -> str:
+        """In logs, metrics and the journal."""
+
+    @property
+    def hotkey(self) -> str | None:
+        """Its ss58 address, where something signs."""
+
+    @property
+    def waiting(self) -> int:
+        """Its jobs that wait."""
+
+    @property
+    def peers(self) -> PeersSnapshot | None:
+        """Its subnet's hotkeys, where validators are served."""
+
+    @property
+    def chain(self) -> ChainState | None:
+        """How it is with its chain, where one is watched."""
+
+    def reasons(self) -> Sequence[str]:
+        """What keeps it from taking work, one line each."""
+
+
 class DaemonView(Protocol):
     """The daemon as it is shown, and worked with, by the operator's programs."""
 
@@ -267,8 +294,8 @@ class DaemonView(Protocol):
         """What the models run on."""
 
     @property
-    def hotkey(self) -> str | None:
-        """The miner's ss58 address, where it has one."""
+    def identities(self) -> Sequence[IdentityView]:
+        """The hotkeys that are served; at least one, which may be without a key."""
 
     @property
     def generator(self) -> str | None:
@@ -305,14 +332,6 @@ class DaemonView(Protocol):
     @property
     def rollback(self) -> Mapping[str, Any] | None:
         """How the breaker is, as JSON values."""
-
-    @property
-    def peers(self) -> PeersSnapshot | None:
-        """The subnet's hotkeys, where validators are served."""
-
-    @property
-    def chain(self) -> ChainState | None:
-        """How it is with the chain, where one is watched."""
 
     def validators(self) -> Sequence[Mapping[str, Any]]:
         """Those that are asked for tasks, one line each, as in ``puller/report.py``.

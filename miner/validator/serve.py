@@ -10,6 +10,7 @@ from miner.admission.gate import Gate
 from miner.admission.nonces import NonceTable
 from miner.admission.peers import MAX_UID, Peer, PeersSnapshot
 from miner.admission.signature import Signer
+from miner.job import MAIN
 from miner.metrics import Metrics
 from miner.network.axon import Axon
 from miner.network.server import Listening, serve
@@ -62,7 +63,7 @@ async def serve_validator(
         lambda: _Everybody(peers().peers),
         NonceTable(ADMISSION),
     )
-    axon = Axon(keypair, gate, service.handlers(), metrics, LIMITS)
+    axon = Axon(keypair, gate, service.handlers(), metrics.of(MAIN), LIMITS)
     async with (
         service,
         serve(

@@ -113,7 +113,7 @@ async def test_status_says_how_we_stand(
     words: str,
 ) -> None:
     """Where a chain is watched, the line tells our place in the subnet."""
-    daemon.view.chain = ChainState("finney", 17, standing)
+    daemon.view.identities[0].chain = ChainState("finney", 17, standing)
     assert await run(folder, "status") == 0
     assert f"; {words}; up " in capsys.readouterr().out
 

@@ -20,6 +20,7 @@ from miner.errors import (
     NotReady,
     QueueFull,
 )
+from miner.job import MAIN
 from miner.metrics import Metrics
 from miner.network.axon import Axon, Handler
 from miner.network.protocol import Generate3D, TGPoll, TGTask
@@ -104,7 +105,7 @@ async def our_miner(
     denied = Peer(hotkey_of(DENIED), uid=len(permitted), stake=5000.0, validator_permit=False)
     peers = PeersSource(PeersSnapshot.of(*permitted, denied))
     gate = Gate(keypair.ss58_address, settings, peers, NonceTable(settings))
-    axon = Axon(keypair, gate, handlers, metrics, limits)
+    axon = Axon(keypair, gate, handlers, metrics.of(MAIN), limits)
     async with serve(
         axon.handle, name="axon", host="127.0.0.1", port=0, limits=limits, metrics=metrics
     ) as listening:

@@ -14,6 +14,7 @@ from typing import Any
 from miner.admission.gate import Gate, NonceTable, Peer, PeersSnapshot
 from miner.admission.signature import Signer, new_hotkey
 from miner.errors import JobFailed, QueueFull
+from miner.job import MAIN
 from miner.metrics import Metrics
 from miner.network.axon import Axon
 from miner.network.protocol import Generate3D, TGPoll, TGTask
@@ -107,7 +108,7 @@ async def axon_rig(
     limits, metrics, intake = limits or ListenLimits(), Metrics(), Intake()
     gate = Gate(MINER.ss58_address, settings, lambda: PEERS, NonceTable(settings))
     handlers = {Generate3D: intake.generate, TGTask: intake.task, TGPoll: intake.poll}
-    axon = Axon(MINER, gate, handlers, metrics, limits)
+    axon = Axon(MINER, gate, handlers, metrics.of(MAIN), limits)
     where = {"name": "axon", "host": "127.0.0.1", "port": 0}
     async with serve(axon.handle, **where, limits=limits, metrics=metrics) as listening:
         yield Rig(listening, intake, metrics)

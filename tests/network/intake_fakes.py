@@ -13,11 +13,11 @@ from PIL import Image
 
 from miner.admission.peers import Peer
 from miner.errors import MinerError
-from miner.job import Asset, Job, Outcome
-from miner.journal import Journal
+from miner.job import MAIN, Asset, Job, Outcome
+from miner.journal import Journal, Partition
 from miner.network.intake import ValidatorIntake
 from miner.settings.daemon import JournalSettings, QueueSettings
-from tests.admission.fakes import START, STRANGER, VALIDATOR, Clock
+from tests.admission.fakes import MINER, START, STRANGER, VALIDATOR, Clock
 
 PEER = Peer(VALIDATOR.ss58_address, 7, 5000.0, validator_permit=True)
 OTHER = Peer(STRANGER.ss58_address, 8, 9000.0, validator_permit=True)
@@ -90,7 +90,7 @@ class Bench:
 
     intake: ValidatorIntake
     queue: FakeQueue
-    journal: Journal
+    journal: Partition
     clock: Clock
 
     @property
@@ -104,4 +104,7 @@ async def intake_bench(folder: Path) -> AsyncIterator[Bench]:
     clock = Clock()
     async with await Journal.open(folder, JournalSettings(), wall_clock=clock) as journal:
         queue = FakeQueue(journal)
-        yield Bench(ValidatorIntake(queue, journal, SETTINGS, clock=clock), queue, journal, clock)
+        part = Partition(journal, MAIN)
+        yield Bench(
+            ValidatorIntake(queue, part, SETTINGS, MINER.ss58_address, clock), queue, part, clock
+        )

@@ -11,9 +11,9 @@ from typing import Any
 
 from miner.admission.gate import Gate, NonceTable
 from miner.executor import ExecutorHealth, OnProgress, WorkerHealth
-from miner.job import Asset, Job
+from miner.job import MAIN, Asset, Job
 from miner.job_queue import JobQueue
-from miner.journal import Journal
+from miner.journal import Journal, Partition
 from miner.metrics import Metrics
 from miner.network.axon import Axon
 from miner.network.intake import ValidatorIntake
@@ -95,8 +95,9 @@ async def life(folder: Path, clean: bool = True) -> AsyncIterator[Life]:
         gate = Gate(MINER.ss58_address, GENEROUS, lambda: PEERS, nonces)
         settings = QueueSettings(max_depth=3)
         queue = JobQueue(executor, journal, settings, metrics)
-        intake = ValidatorIntake(queue, journal, settings)
-        axon = Axon(MINER, gate, intake.handlers(), metrics, limits)
+        part = Partition(journal, MAIN)
+        intake = ValidatorIntake(queue, part, settings, MINER.ss58_address)
+        axon = Axon(MINER, gate, intake.handlers(), metrics.of(MAIN), limits)
         await queue.resume()
         running = asyncio.create_task(queue.run())
         where = {"name": "axon", "host": "127.0.0.1", "port": 0}

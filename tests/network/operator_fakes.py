@@ -14,7 +14,7 @@ from aiohttp import web
 from miner.admission.peers import Peer, PeersSnapshot
 from miner.errors import ConfigError, ControlError, QueueFull, UnknownRoute
 from miner.executor import ExecutorHealth, WorkerHealth
-from miner.job import Asset, Failure, Job, Outcome
+from miner.job import MAIN, Asset, Failure, Job, Outcome
 from miner.metrics import Metrics
 from miner.network.chain_reading import ChainState
 from miner.network.server import serve
@@ -168,13 +168,28 @@ class FakeExecutor:
 
 
 @dataclass
+class FakeIdentity:
+    """Implements ``IdentityView``."""
+
+    name: str = MAIN
+    hotkey: str | None = None
+    waiting: int = 0
+    peers: PeersSnapshot | None = PEERS
+    chain: ChainState | None = None
+    troubled: tuple[str, ...] = ()
+
+    def reasons(self) -> Sequence[str]:
+        return self.troubled
+
+
+@dataclass
 class FakeView:
     """Implements ``DaemonView``; ready unless something of it is changed."""
 
     version: str = "1.2.3"
     preset: str = "mini"
     device: str = "cpu"
-    hotkey: str | None = None
+    identities: list[FakeIdentity] = field(default_factory=lambda: [FakeIdentity()])
     generator: str | None = "triposr"
     started_at: float = 100.0
     addresses: Mapping[str, str] = field(default_factory=lambda: {"api": "http://127.0.0.1:8093"})
@@ -184,8 +199,6 @@ class FakeView:
     metrics: Metrics = field(default_factory=Metrics)
     queue_settings: QueueSettings = field(default_factory=QueueSettings)
     rollback: Mapping[str, Any] | None = None
-    peers: PeersSnapshot | None = PEERS
-    chain: ChainState | None = None
     troubled: tuple[str, ...] = ()
     asked: list[dict[str, Any]] | None = None
 

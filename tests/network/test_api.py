@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from miner.executor import WorkerHealth
-from miner.job import MAX_SEED, Asset
+from miner.job import MAIN, MAX_SEED, Asset
 from miner.network.api import Api
 from tests.network.operator_fakes import (
     FILE,
@@ -252,7 +252,7 @@ async def test_status_tells_everything_but_prompts(
     view: FakeView, client: aiohttp.ClientSession
 ) -> None:
     """One document holds the queue, the workers, the journal, the peers and the counters."""
-    view.metrics.job_accepted("api")
+    view.metrics.job_accepted(MAIN, "api")
     async with client.get("/status") as response:
         status = json.loads(await response.text())
     assert status["uptime_seconds"] == 60.0

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miner.errors import ChainError, ConfigError
+from miner.job import MAIN
 from miner.metrics import Metrics
 from miner.network.chain_publish import DETECT_SECONDS, AddressPublisher
 from miner.network.chain_reading import Served
@@ -39,7 +40,7 @@ class Bench:
             MINER.ss58_address,
             self.settings,
             lambda: self.addresses,
-            self.metrics,
+            self.metrics.of(MAIN),
             self._detect,
             lambda: self.now,
         )
@@ -54,7 +55,7 @@ class Bench:
         return self.chain.served
 
     def count(self, what: str, outcome: str) -> float | None:
-        labels = {"what": what, "outcome": outcome}
+        labels = {"identity": MAIN, "what": what, "outcome": outcome}
         return self.metrics.registry.get_sample_value("miner_chain_publications_total", labels)
 
 

@@ -16,6 +16,7 @@ from miner.admission.gate import Gate
 from miner.admission.nonces import NonceTable
 from miner.admission.peers import PeersSnapshot, PeersSource
 from miner.errors import ChainError, NotPermitted, NotReady
+from miner.job import MAIN
 from miner.metrics import Metrics
 from miner.network.chain_memory import KEY, ChainMemory
 from miner.network.chain_reading import Reading
@@ -82,6 +83,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.source = PeersSource(PeersSnapshot.of(taken_at=float("-inf")))
         self.metrics = Metrics()
+        ours = self.metrics.of(MAIN)
         clocks = Clocks(
             lambda: self.now, self._sleep, lambda low, high: low + self.chance * (high - low)
         )
@@ -90,7 +92,7 @@ class Bench:
             CHAIN,
             self.chain.connect,
             self.source,
-            self.metrics,
+            ours,
             self.memory,
             self.publisher,
             clocks,

@@ -10,6 +10,7 @@ import pytest_asyncio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from miner.executor import WorkerHealth
+from miner.job import MAIN
 from miner.network.health import health_application
 from tests.network.operator_fakes import FakeView, client_of
 
@@ -27,7 +28,7 @@ async def client(view: FakeView) -> AsyncIterator[aiohttp.ClientSession]:
 
 async def test_metrics_are_text_by_default(view: FakeView, client: aiohttp.ClientSession) -> None:
     """A plain request gets Prometheus' text format."""
-    view.metrics.job_accepted("api")
+    view.metrics.job_accepted(MAIN, "api")
     async with client.get("/metrics") as response:
         assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert 'miner_jobs_accepted_total{intake="api"} 1.0' in await response.text()

@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 
 from miner.executor import WorkerHealth
 from miner.gpu.telemetry import GpuReading
+from miner.job import MAIN
 from miner.metrics import Metrics
 from miner.network.chain_reading import Standing
 
@@ -64,10 +65,10 @@ class Exhibit:
 
     def _work(self, generator: str) -> None:
         metrics = self._metrics
-        metrics.job_accepted("pull")
-        metrics.job_refused("queue_full")
+        metrics.job_accepted(MAIN, "pull")
+        metrics.job_refused(MAIN, "queue_full")
         metrics.job_waited(0.4)
-        metrics.job_finished("pull", "ok", 6.0, generator)
+        metrics.job_finished(MAIN, "pull", "ok", 6.0, generator)
         for stage, seconds in (("text_to_image", 3.0), (generator, 2.0), ("encode", 0.2)):
             metrics.stage(stage, generator, seconds)
         metrics.asset(generator, 4_000_000, 90_000)
@@ -75,19 +76,20 @@ class Exhibit:
         metrics.queue(3, 1)
 
     def _subnet(self) -> None:
-        metrics = self._metrics
+        metrics, ours = self._metrics, self._metrics.of(MAIN)
         for outcome in ("task", "nothing", "cooldown"):
-            metrics.pulled(outcome)
-        metrics.submitted("accepted")
-        metrics.judged(0.74)
-        metrics.gateway_call("get_tasks", "nothing")
-        metrics.chain_synced("ok", 3.0)
-        metrics.peers(256, 120.0)
-        metrics.standing(Standing(True, 5_000_000, 256, 17, 12, 0.02, 1.5, 900.0, 0))
+            ours.pulled(outcome)
+        ours.submitted("accepted")
+        ours.judged(0.74)
+        ours.gateway_call("get_tasks", "nothing")
+        ours.chain_synced("ok", 3.0)
+        ours.peers(256, 120.0)
+        ours.standing(Standing(True, 5_000_000, 256, 17, 12, 0.02, 1.5, 900.0, 0))
         readings = {"cooldown": 30.0, "average": 0.72, "rating": 1510.0, "reward": 0.8}
-        metrics.validator(VALIDATOR, readings)
+        ours.validator(VALIDATOR, readings)
+        ours.rejected("not_permitted")
+        ours.now(ready=True, waiting=3)
         metrics.request("axon", "/Generate", 200, 6.1)
-        metrics.rejected("not_permitted")
         metrics.connection_refused("axon", "address")
         metrics.malformed("axon", "BadStatusLine")
         metrics.connections("axon", 4)

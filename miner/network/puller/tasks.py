@@ -6,13 +6,12 @@ is cleaned and checked like any other.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from miner.errors import BadImage, MalformedRequest
-from miner.job import MAX_SEED, Format, Job, JobSpec, new_job_id
+from miner.job import Format, Job, JobSpec, new_job_id, own_seed
 from miner.network import base64_text
 from miner.network.subnet import ImageTask, TextTask
 from miner.pipeline.image_header import MAX_BYTES, check_bytes, check_header
@@ -95,9 +94,6 @@ def assignment_of(
 async def spec_of(assignment: Assignment, miner: str) -> JobSpec:
     """What is to be made.
 
-    The seed is drawn from the task and our hotkey: the same when the task comes again, another than
-    every other miner's, as equal results of two miners count for neither.
-
     Args:
         assignment: the task.
         miner: our hotkey.
@@ -105,8 +101,7 @@ async def spec_of(assignment: Assignment, miner: str) -> JobSpec:
     Raises:
         BadPrompt, BadImage: nothing can be made of it.
     """
-    digest = hashlib.blake2b(f"{miner}:{assignment.key}".encode(), digest_size=8).digest()
-    seed = int.from_bytes(digest, "big") & MAX_SEED
+    seed = own_seed(miner, assignment.key)
     if assignment.kind == "text":
         return JobSpec(prompt=clean_prompt(assignment.prompt), seed=seed, format=TASK_FORMAT)
     check_bytes(len(assignment.prompt) // 4 * 3)

@@ -15,9 +15,9 @@ from miner import encoder
 from miner.admission.peers import Peer, PeersSnapshot
 from miner.admission.signature import new_hotkey
 from miner.executor import OnProgress
-from miner.job import Asset, Job
+from miner.job import MAIN, Asset, Job
 from miner.job_queue import JobQueue
-from miner.journal import Journal
+from miner.journal import Journal, Partition
 from miner.metrics import Metrics
 from miner.network.dendrite import Dendrite
 from miner.network.puller import Puller, PullParts
@@ -86,7 +86,10 @@ async def a_life(
     ):
         queue = JobQueue(executor, journal, QueueSettings(), metrics)
         await queue.resume()
-        parts = PullParts(MINER, dendrite, queue, executor, journal, lambda: peers, metrics)
+        parts = PullParts(
+            *(MINER, dendrite, queue, executor, Partition(journal, MAIN)),
+            *(lambda: peers, metrics.of(MAIN)),
+        )
         puller = Puller(parts, SETTINGS, 7200.0)
         tasks = [asyncio.create_task(queue.run()), asyncio.create_task(puller.run())]
         try:
