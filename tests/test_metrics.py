@@ -143,9 +143,9 @@ def test_every_reading_arrives_under_its_name(metrics: Metrics) -> None:
     """A sample of each group has the value that was given."""
     fill(metrics)
     sample = metrics.registry.get_sample_value
-    finished = {"intake": "api", "code": "worker_lost"}
+    finished = {"identity": MAIN, "intake": "api", "code": "worker_lost"}
     assert sample("miner_jobs_finished_total", finished) == 1
-    labels = {"intake": "api", "generator": "triposr", "outcome": "ok"}
+    labels = {"identity": MAIN, "intake": "api", "generator": "triposr", "outcome": "ok"}
     assert sample("miner_job_duration_seconds_sum", labels) == 1.5
     assert sample("miner_worker_state", {"worker": "0", "state": "ready"}) == 1
     assert sample("miner_worker_state", {"worker": "0", "state": "failed"}) == 0

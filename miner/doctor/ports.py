@@ -1,4 +1,7 @@
-"""The addresses to listen on: free, ours to take, and not named twice."""
+"""The addresses to listen on: free, ours to take, and not named twice.
+
+One that is taken stops a start, but for the axon of one identity among several: the others serve.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,8 +34,11 @@ async def look_at_ports(case: Case) -> Finding:
         return skip("every server takes any free port")
     held = () if case.starting else ports_of(await case.daemon())
     clash = [*twice(wanted)]
-    findings = clash or [await in_thread(_check, door, held) for door in wanted]
-    return together(findings)
+    if clash:
+        return together(clash)
+    single = len(case.settings.daemon.identities) == 1
+    found = [(door[0], await in_thread(_check, door, held)) for door in wanted]
+    return together([one if single or not _is_axon(name) else _alone(one) for name, one in found])
 
 
 def doors(settings: DaemonSettings) -> Iterator[Door]:
@@ -61,6 +68,15 @@ def twice(wanted: list[Door]) -> Iterator[Finding]:
             if port == other_port and same:
                 line = f"{other} and {name} are both to listen on port {port}"
                 yield fail(line, "", f"set another {name}.port", BindError)
+
+
+def _is_axon(name: str) -> bool:
+    return name.partition("/")[0] == "axon"
+
+
+def _alone(finding: Finding) -> Finding:
+    """The same of one identity among several: the others can do without it."""
+    return replace(finding, stops=None)
 
 
 def _check(door: Door, held: tuple[int, ...]) -> Finding:

@@ -90,7 +90,7 @@ class Bench:
 
     intake: ValidatorIntake
     queue: FakeQueue
-    journal: Partition
+    journal: Journal
     clock: Clock
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from miner.errors import BadOption, BadPrompt, Draining, NotReady, QueueFull
-from miner.job import Failure
+from miner.job import MAIN, Failure
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from tests.network.intake_fakes import ASSET, OTHER, PEER, Bench, intake_bench
 
@@ -34,7 +34,7 @@ async def poll(bench: Bench, task_id: str = "t", peer=PEER) -> tuple[str | None,
 async def test_a_task_is_in_the_journal_before_it_is_promised(bench: Bench) -> None:
     """When the validator hears "IN QUEUE", the job is on record as promised."""
     assert await offer(bench) == "IN QUEUE"
-    record = await bench.journal.find_task("t")
+    record = await bench.journal.find_task(MAIN, "t")
 
     assert record is not None
     assert (record.requester, record.prompt, record.promised) == (PEER.hotkey, "a cube", True)
@@ -143,9 +143,9 @@ async def test_a_fetched_result_is_delivered(bench: Bench) -> None:
     """The journal knows from the poll that the requester has it, and not before."""
     await offer(bench)
     await bench.queue.finish(bench.queue.tickets[0], ASSET)
-    before = await bench.journal.find_task("t")
+    before = await bench.journal.find_task(MAIN, "t")
     await poll(bench)
-    after = await bench.journal.find_task("t")
+    after = await bench.journal.find_task(MAIN, "t")
 
     assert before is not None
     assert before.delivered_at is None
