@@ -13,6 +13,7 @@ from pathlib import Path
 from miner.admission.signature import Signer, load_hotkey, write_hotkey
 from miner.errors import ConfigError
 from miner.job import MAIN
+from miner.settings.identity import credential
 from miner.settings.subnet import WalletSettings
 
 HOTKEYS = "hotkeys"
@@ -48,11 +49,6 @@ def hotkey_path(
     if wallet.name:
         return wallet.path.expanduser() / wallet.name / HOTKEYS / wallet.hotkey
     return _credential(surroundings, credential(CREDENTIAL, identity))
-
-
-def credential(name: str, identity: str) -> str:
-    """What an identity's credential is called: a name of its own where there are several."""
-    return name if identity == MAIN else f"{name}.{identity}"
 
 
 def open_hotkey(wallet: WalletSettings, surroundings: Surroundings, identity: str = MAIN) -> Signer:

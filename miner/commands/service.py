@@ -82,8 +82,8 @@ def install(
     steps = Reporter()
     if template:
         steps.note(f"settings of each: {choices.config}, with NAME for %i and ports of its own")
-    if choices.hotkey is not None:
-        steps.note(f"the hotkey: {choices.hotkey}, readable by root alone (chmod 600)")
+    for name, path in choices.credentials:
+        steps.note(f"the {name}: {path}, readable by root alone (chmod 600)")
     steps.note(f"then: systemctl enable --now {name}; systemctl status {name}")
 
 

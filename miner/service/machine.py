@@ -43,7 +43,9 @@ def fit(choices: Choices) -> Choices:
             f"(/var/lib/{choices.folder}); take the key out"
         )
     daemon = loaded.settings.daemon
-    if daemon.signs and choices.user is None and (daemon.wallet.hotkey_file or daemon.wallet.name):
+    signing = [one for one in daemon.identities if one.intakes]
+    named = any(one.wallet.hotkey_file or one.wallet.name for one in signing)
+    if named and choices.user is None:
         raise ConfigError(
             f"{choices.config}: wallet: systemd hands the hotkey to the service, which may read "
             "no other; take hotkey_file and name out, and give the file as --hotkey"
@@ -53,8 +55,12 @@ def fit(choices: Choices) -> Choices:
             f"{choices.config}: weights: a service cannot see {loaded.settings.weights}; "
             f"move them to {choices.data / 'splat-miner' / 'weights'} and take the key out"
         )
-    hotkey = choices.hotkey if daemon.signs else None
-    return replace(choices, hotkey=hotkey, drain_seconds=daemon.queue.drain_seconds)
+    return replace(
+        choices,
+        hotkey=choices.hotkey if signing else None,
+        identities=tuple(one.name for one in signing),
+        drain_seconds=daemon.queue.drain_seconds,
+    )
 
 
 def check(choices: Choices) -> Choices:

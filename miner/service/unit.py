@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from miner.job import MAIN
+from miner.settings.identity import credential
+
 NAME = "splat-miner"
 """Of the folders that systemd makes for the service."""
 MARK = "# Rendered by `miner service`"
@@ -31,7 +34,9 @@ class Choices:
     Attributes:
         program: the words that start the program, without the command ``run``.
         config: the settings file; readable for the service's user.
-        hotkey: the key's file, read by systemd as root; None where no intake signs.
+        hotkey: the key's file, read by systemd as root; None where no intake signs. Of an
+            identity other than main the file beside it with the identity's name at the end.
+        identities: names of the hotkeys that are served.
         password: the file whose first line opens an encrypted hotkey.
         data: where ``splat-miner/weights`` lies, unless the settings name another folder.
         user: an account that exists; None has systemd make one up while the service runs.
@@ -44,6 +49,7 @@ class Choices:
     program: tuple[str, ...] = ("/opt/splat-miner/venv/bin/miner",)
     config: Path = Path("/etc/splat-miner/miner.toml")
     hotkey: Path | None = Path("/etc/splat-miner/hotkey")
+    identities: tuple[str, ...] = (MAIN,)
     password: Path | None = None
     data: Path = Path("/opt")
     user: str | None = None
@@ -51,6 +57,15 @@ class Choices:
     home_visible: bool = False
     drain_seconds: float = 120.0
     template: bool = False
+
+    @property
+    def credentials(self) -> tuple[tuple[str, Path], ...]:
+        """Of the hotkeys: what each is called for the service, and its file."""
+        if self.hotkey is None:
+            return ()
+        named = (credential(self.hotkey.name, name) for name in self.identities)
+        files = (self.hotkey.with_name(name) for name in named)
+        return tuple(zip((credential("hotkey", n) for n in self.identities), files, strict=True))
 
     @property
     def unit_name(self) -> str:
@@ -125,9 +140,10 @@ def _identity(choices: Choices) -> Iterator[str]:
     yield "StateDirectoryMode=0700"
     yield f"CacheDirectory={choices.folder}"
     yield "CacheDirectoryMode=0700"
-    if choices.hotkey is not None:
+    if choices.credentials:
         yield "# The hotkey alone, for nobody else to read; the coldkey has no place here at all."
-        yield f"LoadCredential=hotkey:{_path(choices.hotkey)}"
+    for name, path in choices.credentials:
+        yield f"LoadCredential={name}:{_path(path)}"
     if choices.password is not None:
         yield f"LoadCredential=hotkey-password:{_path(choices.password)}"
     yield "# Weights are looked for in splat-miner/weights there; compiled kernels go to the cache."

@@ -52,6 +52,11 @@ class IdentitySettings(Section):
         return name if self.name == MAIN else f"{name}/{self.name}"
 
 
+def credential(name: str, identity: str) -> str:
+    """What systemd's credential of an identity is called: main's has the plain name."""
+    return name if identity == MAIN else f"{name}.{identity}"
+
+
 def signed(intakes: Any) -> Any:
     """Those of some intakes that need a hotkey."""
     return tuple(intake for intake in intakes if intake != "http")

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from miner.admission.wallet import Surroundings, hotkey_path
 from miner.cli import main
 from miner.errors import ConfigError
 from miner.service import machine, place
 from miner.service.unit import Choices, render
+from miner.settings import WalletSettings
 
 UNIT = "etc/systemd/system/miner.service"
 
@@ -87,9 +89,26 @@ def test_the_settings_decide_about_key_and_drain(tmp_path: Path) -> None:
     assert fitted.drain_seconds == 30.0
 
 
+def test_each_identity_has_a_credential_of_its_own(tmp_path: Path) -> None:
+    """The unit hands every hotkey of the settings over, under the name the daemon looks for."""
+    text = '[[identity]]\nname = "main"\n[[identity]]\nname = "second"\n'
+    fitted = machine.fit(settings(tmp_path, text))
+    said = [x for x in render(fitted).splitlines() if x.startswith("LoadCredential")]
+
+    assert said == [
+        "LoadCredential=hotkey:/etc/splat-miner/hotkey",
+        "LoadCredential=hotkey.second:/etc/splat-miner/hotkey.second",
+    ]
+    given = Surroundings(credentials=tmp_path)
+    (tmp_path / "hotkey.second").touch()
+    assert hotkey_path(WalletSettings(), given, "second") == tmp_path / "hotkey.second"
+    assert hotkey_path(WalletSettings(), given) is None
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
+        ('[[identity]]\nname = "a"\nwallet.hotkey_file = "/etc/key"\n', "--hotkey"),
         ('state_dir = "/srv/state"\n', "state_dir"),
         ('[wallet]\nhotkey_file = "/etc/key"\n', "--hotkey"),
         ('[wallet]\nname = "mine"\n', "--hotkey"),
