@@ -21,6 +21,7 @@ from miner.admission.signature import Signer, new_hotkey
 from miner.commands.console import Reporter, result
 from miner.commands.demo_break import demo_break
 from miner.commands.demo_fleet import demo_fleet
+from miner.commands.demo_identities import demo_identities
 from miner.commands.demo_miner import DemoMiner, running, write_settings
 from miner.commands.demo_pull import demo_pull
 from miner.commands.outputs import file_names
@@ -74,6 +75,10 @@ def demo(
         int | None,
         typer.Option("--workers", metavar="N", help="So many, and one is killed at its job."),
     ] = None,
+    identities: Annotated[
+        int | None,
+        typer.Option("--identities", metavar="N", help="So many hotkeys; one of them is flooded."),
+    ] = None,
     keep: Annotated[
         bool | None,
         typer.Option("--keep/--no-keep", help="Leave the daemon running; so on a terminal."),
@@ -86,6 +91,9 @@ def demo(
         return
     if broken:
         demo_break(broken, output, reporter)
+        return
+    if identities is not None:
+        demo_identities(identities, output, reporter)
         return
     if executor != "local" or workers is not None:
         demo_fleet(executor, DEFAULT_WORKERS if workers is None else workers, output, reporter)
