@@ -11,6 +11,7 @@ import pytest
 from miner.cli import app
 from miner.metrics import Metrics
 from miner.settings.daemon import DaemonSettings
+from miner.settings.identity import SHARED, IdentitySettings
 from tools.documents.__main__ import SETTINGS, files
 from tools.documents.settings_file import keys
 
@@ -41,6 +42,9 @@ def test_every_setting_has_its_row() -> None:
     wanted = set()
     for name, field in DaemonSettings.model_fields.items():
         section = getattr(field.annotation, "model_fields", None)
+        if name == "identity":
+            wanted |= {("[identity]", key) for key in {*IdentitySettings.model_fields} - {*SHARED}}
+            continue
         wanted |= {("", name)} if section is None else {(name, key) for key in section}
 
     assert wanted <= listed, wanted - listed

@@ -25,6 +25,7 @@ from miner.commands.console import Reporter, result
 from miner.commands.demo_faults import switch
 from miner.commands.demo_miner import DemoMiner, running, write_settings
 from miner.errors import BadOption, ControlError
+from miner.job import MAIN
 from miner.network.control_client import ask
 from miner.network.dendrite import Dendrite
 from miner.network.load import Answer, Order, Target, Validator
@@ -180,7 +181,8 @@ def compare(story: Story, counted: Mapping[str, float]) -> Iterator[str]:
     expected = Counter[str]()
     for _, answer in story.answers:
         code = "ok" if answer.ok else str(answer.status)
-        expected[f'miner_jobs_finished_total{{code="{code}",intake="generate3d"}}'] += 1
+        labels = f'code="{code}",identity="{MAIN}",intake="generate3d"'
+        expected[f"miner_jobs_finished_total{{{labels}}}"] += 1
         if answer.generator:
             expected[f'miner_asset_gaussians_count{{generator="{answer.generator}"}}'] += 1
     for change in story.changes:

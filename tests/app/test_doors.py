@@ -52,7 +52,7 @@ def test_the_demonstration_shows_answers_pictures_and_addresses(tmp_path: Path) 
     rows = [line for line in done.stdout.splitlines() if " 200 " in line]
     assert len(rows) == 6
     assert " 403 " in done.stdout
-    assert 'miner_jobs_finished_total{code="ok",intake="tgtask"} 2.0' in done.stdout
+    assert 'miner_jobs_finished_total{code="ok",identity="main",intake="tgtask"} 2.0' in done.stdout
     assert "/metrics" in done.stdout
     assert "/status" in done.stdout
     assert len(list(tmp_path.glob("*.spz"))) == 6

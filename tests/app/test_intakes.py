@@ -68,7 +68,8 @@ async def test_gateways_get_their_results(tmp_path: Path) -> None:
         text = await asyncio.to_thread(lambda: urlopen(f"{page}/metrics").read().decode())
 
         assert set(status["addresses"]) == {"metrics"}
-        assert 'miner_gateway_calls_total{call="add_result",outcome="success"} 5.0' in text
+        calls = 'miner_gateway_calls_total{call="add_result",identity="main",outcome="success"} 5.0'
+        assert calls in text
         assert await running.end() == 0
 
     hotkey = running.hotkey

@@ -39,7 +39,8 @@ async def test_pages_and_counters_tell_what_happened(tmp_path: Path) -> None:
         text = await asyncio.to_thread(read, f"{addresses['metrics']}/metrics")
         ready = await asyncio.to_thread(read, f"{addresses['api']}/readyz")
 
-        assert 'miner_jobs_finished_total{code="ok",intake="generate3d"} 1.0' in text
+        labels = 'code="ok",identity="main",intake="generate3d"'
+        assert f"miner_jobs_finished_total{{{labels}}} 1.0" in text
         assert 'miner_http_requests_total{route="Generate3D",server="axon",status="200"}' in text
         assert running.status()["counters"]["jobs_accepted"] == 1
         assert '"ready":true' in ready

@@ -17,7 +17,7 @@ ANSWERS = [
 ]
 CHANGE = {"at": 15.0, "state": "open", "cause": "exception", "generator": "dreamgaussian"}
 COUNTED = {
-    'miner_jobs_finished_total{code="ok",intake="generate3d"}': 2.0,
+    'miner_jobs_finished_total{code="ok",identity="main",intake="generate3d"}': 2.0,
     'miner_asset_gaussians_count{generator="triposr"}': 1.0,
     'miner_asset_gaussians_count{generator="dreamgaussian"}': 1.0,
     'miner_rollback_changes_total{cause="exception",state="open"}': 1.0,
@@ -34,7 +34,10 @@ def test_a_true_story_has_no_differences() -> None:
 def test_every_count_is_held_against_the_story(series: str) -> None:
     """One series that is off is named, and so is one that the story does not have."""
     off = {**COUNTED, series: 0.0}
-    more = {**COUNTED, 'miner_jobs_finished_total{code="stage",intake="generate3d"}': 1.0}
+    more = {
+        **COUNTED,
+        'miner_jobs_finished_total{code="stage",identity="main",intake="generate3d"}': 1.0,
+    }
     story = Story(ANSWERS, [], [CHANGE])
 
     assert len(list(compare(story, off))) == 1

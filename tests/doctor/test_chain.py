@@ -85,7 +85,7 @@ async def test_a_chain_that_cannot_be_read_is_one_line(
 
     assert (found.status, found.stops) == ("fail", None)
     assert "\n" not in found.line
-    assert isinstance(await chain_seen(one), ChainError)
+    assert isinstance(await chain_seen(one, one.settings.daemon.identities[0]), ChainError)
     assert (await look_at_clock(one)).status == "skip"
 
 

@@ -106,5 +106,5 @@ async def intake_bench(folder: Path) -> AsyncIterator[Bench]:
         queue = FakeQueue(journal)
         part = Partition(journal, MAIN)
         yield Bench(
-            ValidatorIntake(queue, part, SETTINGS, MINER.ss58_address, clock), queue, part, clock
+            ValidatorIntake(queue, part, SETTINGS, MINER.ss58_address, clock), queue, journal, clock
         )

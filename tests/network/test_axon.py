@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from miner.admission.signature import Signer, verify
+from miner.job import MAIN
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from miner.network.synapse import EMPTY_HASH, reply_message
 from miner.settings.admission import AdmissionSettings
@@ -120,7 +121,7 @@ async def test_what_is_not_signed_is_refused(missing: str, text: str) -> None:
         reply = await send(rig.port, request_bytes(without(f"bt_header_dendrite_{missing}"), body))
 
         assert rig.intake.seen == []
-        assert rig.counted("miner_requests_rejected_total", code="unsigned") == 1
+        assert rig.counted("miner_requests_rejected_total", identity=MAIN, code="unsigned") == 1
     assert (reply.status, reply.message) == (401, f"Not Verified with error: {text}")
 
 
@@ -157,7 +158,9 @@ async def test_who_may_not_is_forbidden(signer: Signer) -> None:
         reply = await call(rig, Generate3D(prompt="a"), signer)
 
         assert rig.intake.seen == []
-        assert rig.counted("miner_requests_rejected_total", code="not_permitted") == 1
+        assert (
+            rig.counted("miner_requests_rejected_total", identity=MAIN, code="not_permitted") == 1
+        )
     assert reply.status == 403
     assert reply.message.startswith("Forbidden. Key is blacklisted: ")
 
@@ -223,7 +226,7 @@ async def test_a_tampered_body_is_refused(was: bytes, becomes: bytes) -> None:
         reply = await send(rig.port, request_bytes(headers, body.replace(was, becomes)))
 
         assert rig.intake.seen == []
-        assert rig.counted("miner_requests_rejected_total", code="not_verified") == 1
+        assert rig.counted("miner_requests_rejected_total", identity=MAIN, code="not_verified") == 1
     assert reply.status == 401
 
 
@@ -299,7 +302,7 @@ async def test_addresses_have_a_rate() -> None:
         statuses = [(await send(rig.port, data)).status for _ in range(4)]
         other = await send(rig.port, data, source="127.0.0.2")
 
-        assert rig.counted("miner_requests_rejected_total", code="rate_limited") == 2
+        assert rig.counted("miner_requests_rejected_total", identity=MAIN, code="rate_limited") == 2
     assert statuses == [404, 404, 429, 429]
     assert other.status == 404
 

@@ -144,8 +144,15 @@ async def test_our_standing_is_in_the_metrics_and_the_state() -> None:
     assert standing is not None
     assert (standing.uid, standing.rank, standing.immune_blocks) == (7, 1, 100)
     values = ("registered", "uid", "rank", "incentive_ratio", "immunity_blocks", "chain_block")
-    assert [bench.value(f"miner_{name}") for name in values] == [1, 7, 1, 0.5, 100, 1000]
-    assert bench.value("miner_chain_syncs_total", outcome="ok") == 1
+    assert [bench.value(f"miner_{name}", identity=MAIN) for name in values] == [
+        1,
+        7,
+        1,
+        0.5,
+        100,
+        1000,
+    ]
+    assert bench.value("miner_chain_syncs_total", identity=MAIN, outcome="ok") == 1
     assert not bench.watch.troubles(MAX_AGE)
 
 
@@ -166,7 +173,7 @@ async def test_failures_are_retried_with_growing_waits_on_new_connections() -> N
     assert bench.waits == [5, 10, 20, 40, 80, 160, 300, 300, 300, pytest.approx(660), 5]
     assert chain.opened == chain.closed == 10
     assert bench.watch.state.last_error == "again"
-    assert bench.value("miner_chain_syncs_total", outcome="failed") == 10
+    assert bench.value("miner_chain_syncs_total", identity=MAIN, outcome="failed") == 10
 
 
 async def test_a_chain_that_refuses_connections_is_retried() -> None:
@@ -231,7 +238,7 @@ async def test_deregistration_is_said_once_loudly_and_holds_readiness() -> None:
 
     def look(_: int) -> None:
         reasons.append(bench.watch.troubles(MAX_AGE))
-        values.append(bench.value("miner_registered"))
+        values.append(bench.value("miner_registered", identity=MAIN))
 
     bench.meanwhile = look
     with structlog.testing.capture_logs() as lines:
@@ -243,7 +250,7 @@ async def test_deregistration_is_said_once_loudly_and_holds_readiness() -> None:
     assert values == [1, 0, 0, 1]
     gone = ["our hotkey is not registered on netuid 17"]
     assert reasons == [[], gone, gone, []]
-    assert bench.value("miner_uid") == 9
+    assert bench.value("miner_uid", identity=MAIN) == 9
 
 
 async def test_never_registered_is_an_error_too() -> None:
@@ -252,7 +259,7 @@ async def test_never_registered_is_an_error_too() -> None:
         bench = await Bench(ScriptedChain([without_us()])).turns(1)
 
     assert [(line["log_level"], line["event"]) for line in lines] == [("error", "not_registered")]
-    assert bench.value("miner_rank") == -1
+    assert bench.value("miner_rank", identity=MAIN) == -1
 
 
 async def test_a_hotkey_moved_to_another_uid_is_followed() -> None:
@@ -263,7 +270,7 @@ async def test_a_hotkey_moved_to_another_uid_is_followed() -> None:
 
     assert [line["event"] for line in lines] == ["registered", "uid_changed"]
     assert not bench.watch.troubles(MAX_AGE)
-    assert bench.value("miner_uid") == 200
+    assert bench.value("miner_uid", identity=MAIN) == 200
 
 
 async def test_a_small_reorganisation_is_followed() -> None:

@@ -31,7 +31,8 @@ async def test_metrics_are_text_by_default(view: FakeView, client: aiohttp.Clien
     view.metrics.job_accepted(MAIN, "api")
     async with client.get("/metrics") as response:
         assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-        assert 'miner_jobs_accepted_total{intake="api"} 1.0' in await response.text()
+        accepted = 'miner_jobs_accepted_total{identity="main",intake="api"} 1.0'
+        assert accepted in await response.text()
 
 
 async def test_metrics_are_openmetrics_where_asked(

@@ -7,6 +7,7 @@ import base64
 from collections.abc import Callable
 from pathlib import Path
 
+from miner.job import MAIN
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from tests.network.axon_rig import PATIENCE_SECONDS, request_bytes, signed
 from tests.network.miner_rig import Life, life
@@ -89,7 +90,7 @@ async def test_a_promise_outlives_the_miner(tmp_path: Path) -> None:
         assert await poll(miner) == ("IN PROGRESS", None)
     async with life(tmp_path) as miner:
         await until(lambda: miner.queue.snapshot().jobs == () and len(miner.executor.begun) == 1)
-        record = await miner.journal.find_task("t")
+        record = await miner.journal.find_task(MAIN, "t")
         asset = None if record is None else await miner.journal.asset(record.id)
 
         assert asset is not None

@@ -60,7 +60,7 @@ def _settings_tables() -> Iterator[str]:
     for key in keys(SETTINGS.read_text(encoding="utf-8")):
         if key.section != section:
             section = key.section
-            yield f"\n## {section or 'At the top'}\n\n"
+            yield f"\n## {f'[{section}]' if section else 'At the top'}\n\n"
             if key.about:
                 yield f"{_sentence(key.about)}\n\n"
             yield "| key | default | meaning |\n|---|---|---|\n"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-_SECTION = re.compile(r"(# )?(?P<name>\[\[?[a-z_.]+\]\]?)\s*(#\s*(?P<about>.*))?")
+_SECTION = re.compile(r"(# )?\[(?P<name>\[?[a-z_.]+\]?)\]\s*(#\s*(?P<about>.*))?")
 _KEY = re.compile(r"(?P<off>#\s)?(?P<name>[a-z_]+) = (?P<rest>.*)")
 _MORE = re.compile(r"\s+#\s*(?P<text>.*)")
 END = "# Keys of the preset can be set here as well"
@@ -17,7 +17,7 @@ class Key:
     """One key.
 
     Attributes:
-        section: its table with its brackets; empty for those at the top.
+        section: its table; in brackets one of which there are several; empty for those at the top.
         about: the comment beside the table.
         default: as TOML.
         optional: commented out in the file.

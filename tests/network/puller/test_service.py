@@ -134,7 +134,7 @@ async def test_texts_and_pictures_are_pulled_and_accepted_over_a_restart(tmp_pat
         assert ledger.state.miners[MINER.ss58_address].early_pulls == 0
     assert [line["tasks"] for line in lines] == [TASKS, TASKS]
     value = metrics.registry.get_sample_value
-    assert value("miner_submissions_total", {"outcome": "accepted"}) == 2 * TASKS
-    assert value("miner_submission_score_count") == 2 * TASKS
+    assert value("miner_submissions_total", {"identity": MAIN, "outcome": "accepted"}) == 2 * TASKS
+    assert value("miner_submission_score_count", {"identity": MAIN}) == 2 * TASKS
     hotkey = lines[0]["hotkey"]
-    assert value("miner_validator_duel_rating", {"validator": hotkey}) == 1500.0
+    assert value("miner_validator_duel_rating", {"identity": MAIN, "validator": hotkey}) == 1500.0
