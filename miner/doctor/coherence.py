@@ -8,8 +8,9 @@ from pathlib import Path
 from miner.admission.peers import read_static_peers
 from miner.doctor.case import Case
 from miner.doctor.finding import Finding, ok
+from miner.doctor.weights import DREAMGAUSSIAN
 from miner.errors import ConfigError
-from miner.settings import DaemonSettings
+from miner.settings import DaemonSettings, Settings
 from miner.settings.daemon import DETECT
 from miner.settings.subnet import STATIC, is_beside_us
 
@@ -18,6 +19,7 @@ async def look_at_settings(case: Case) -> Finding:
     """They were read; do they make a daemon?"""
     settings = case.settings
     require_coherent(settings.daemon)
+    _check_offered(settings)
     if settings.daemon.chain.network.startswith(STATIC):
         read_static_peers(Path(settings.daemon.chain.network.removeprefix(STATIC)))
     doors = ", ".join(settings.daemon.intakes)
@@ -28,7 +30,8 @@ def require_coherent(settings: DaemonSettings) -> None:
     """Does nothing where the settings agree.
 
     Raises:
-        ConfigError: an intake has nobody to ask, or what is to be published cannot be reached.
+        ConfigError: an intake has nobody to ask, workers are to hold what is not named, or what is
+            to be published cannot be reached.
     """
     if "gateway" in settings.intakes and not settings.gateway.urls:
         raise ConfigError('gateway.urls: names no gateway to ask; intakes has "gateway"')
@@ -37,7 +40,29 @@ def require_coherent(settings: DaemonSettings) -> None:
             'chain.network: knows no validator to ask; intakes has "pull". '
             'Name the network, or a file of peers as "static:FILE"'
         )
+    _check_spread(settings)
     _check_published(settings)
+
+
+def _check_spread(settings: DaemonSettings) -> None:
+    spread, rollback = settings.worker.spread, settings.rollback
+    if strangers := [name for name in spread if name not in rollback.names]:
+        raise ConfigError(
+            f"worker.spread: {strangers[0]!r} is neither rollback.primary nor rollback.generator"
+        )
+    if spread and rollback.primary not in spread:
+        raise ConfigError(
+            f"worker.spread: leaves out rollback.primary, which is {rollback.primary!r}"
+        )
+
+
+def _check_offered(settings: Settings) -> None:
+    """A worker that holds one generator alone cannot do without the preset's word on it."""
+    preset = settings.preset
+    if DREAMGAUSSIAN in settings.daemon.worker.spread and not preset.dreamgaussian.config:
+        raise ConfigError(
+            f"worker.spread: preset {preset.name} does not say how to run {DREAMGAUSSIAN}"
+        )
 
 
 def _check_published(settings: DaemonSettings) -> None:

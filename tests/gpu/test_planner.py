@@ -13,7 +13,13 @@ from miner.gpu.catalogue import load_catalogue
 from miner.gpu.plan import Card, Component, MemoryPlan, Precision, Residency
 from miner.gpu.planner import Planner, make_plan
 from miner.gpu.usual_cards import USUAL_CARDS
-from miner.settings import MemorySettings, Preset, load_settings, preset_names
+from miner.settings import (
+    MemorySettings,
+    Preset,
+    RollbackSettings,
+    load_settings,
+    preset_names,
+)
 
 GIB = 1024**3
 CATALOGUE = load_catalogue()
@@ -204,7 +210,8 @@ def test_the_rollback_generator_waits_where_its_settings_say() -> None:
     preset = load_settings("flux-schnell", {"dreamgaussian": {"config": "fast"}}, {}).preset
 
     assert plan(card(80), preset).of("dreamgaussian").residency == "resident"
-    assert plan(card(80), preset, rollback="disk").of("dreamgaussian").residency == "disk"
+    on_disk = plan(card(80), preset, rollback=RollbackSettings(residency="disk"))
+    assert on_disk.of("dreamgaussian").residency == "disk"
     assert plan(card(16), preset).of("dreamgaussian").residency == "host"
 
 
@@ -268,7 +275,7 @@ def test_more_memory_never_makes_a_plan_worse(
     vram: float, host: float, more: float, capability: Capability, memory: MemorySettings
 ) -> None:
     """The plan for a larger card or machine comes no later in the order of preference."""
-    planner = Planner(FLUX, memory, "resident", assume_installed, CATALOGUE)
+    planner = Planner(FLUX, memory, RollbackSettings(), assume_installed, CATALOGUE)
 
     def place(on: Card) -> int:
         every = list(planner.candidates(on))
