@@ -252,12 +252,12 @@ class Daemon:
         parts.breaker = breaker
         if keypair is not None and "gateway" in daemon.intakes:
             client = GatewayClient(keypair, daemon.gateway)
-            parts.gateway = GatewayIntake(client, queue, journal, executor, metrics, daemon.gateway)
+            parts.gateway = GatewayIntake(client, queue, journal, planning, metrics, daemon.gateway)
         parts.watch = chain_watch(parts, keypair, self._substrate)
         if parts.watch is not None:
             await parts.watch.restore()
         if keypair is not None and "pull" in daemon.intakes:
-            parts.puller = await puller(stack, parts, keypair)
+            parts.puller = await puller(stack, parts, planning, keypair)
         self._parts = parts
         await stack.enter_async_context(serve_control(daemon.state_dir, parts, self))
         self._doors = Doors(parts, keypair, token)

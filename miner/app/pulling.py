@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from miner.admission.signature import Signer
 from miner.app.parts import Parts
+from miner.app.rollback_executor import RollbackExecutor
 from miner.network.dendrite import Dendrite
 from miner.network.puller import Puller, PullParts
 
@@ -13,14 +14,16 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 """Of a validator; the picture of a task takes a few megabytes."""
 
 
-async def puller(stack: AsyncExitStack, parts: Parts, keypair: Signer) -> Puller:
+async def puller(
+    stack: AsyncExitStack, parts: Parts, workers: RollbackExecutor, keypair: Signer
+) -> Puller:
     """A puller with a client of its own, which lives as long as the stack."""
     dendrite = Dendrite(keypair, max_reply_bytes=MAX_REPLY_BYTES)
     works_with = PullParts(
         keypair,
         await stack.enter_async_context(dendrite),
         parts.queue,
-        parts.executor,
+        workers,
         parts.journal,
         parts.peers_source,
         parts.metrics,

@@ -48,6 +48,10 @@ class HandExecutor:
     def capacity(self) -> int:
         return max(0, self.workers - len(self.running)) if self.alive else 0
 
+    @property
+    def slots(self) -> int:
+        return self.workers if self.alive else 0
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         self._changed.append(changed)
 
