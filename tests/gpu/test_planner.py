@@ -215,6 +215,19 @@ def test_the_rollback_generator_waits_where_its_settings_say() -> None:
     assert plan(card(16), preset).of("dreamgaussian").residency == "host"
 
 
+def test_a_generator_alone_leaves_its_room_to_others() -> None:
+    """What a worker does not hold is not planned for; alone, the other one is no reserve."""
+    preset = load_settings("flux-schnell", {"dreamgaussian": {"config": "fast"}}, {}).preset
+    both = RollbackSettings(residency="disk")
+    first, other = (plan(card(80), preset, rollback=both.alone(name)) for name in both.names)
+
+    assert first.uses("triposr")
+    assert not first.uses("dreamgaussian")
+    assert not other.uses("triposr")
+    assert other.of("dreamgaussian").residency == "resident"
+    assert first.peak_bytes < plan(card(80), preset).peak_bytes
+
+
 def test_unknown_weights_count_as_nothing_and_are_named() -> None:
     """A model of the operator's own is planned as if it were small, with a warning."""
     preset = load_settings("flux-schnell", {"text_to_image": {"weights": "/my/own"}}, {}).preset
