@@ -7,7 +7,7 @@ from pathlib import Path
 
 from miner.admission.peers import read_static_peers
 from miner.doctor.case import Case
-from miner.doctor.finding import Finding, ok
+from miner.doctor.finding import Finding, ok, warn
 from miner.doctor.weights import DREAMGAUSSIAN
 from miner.errors import ConfigError
 from miner.settings import DaemonSettings, Settings
@@ -23,7 +23,12 @@ async def look_at_settings(case: Case) -> Finding:
     if settings.daemon.chain.network.startswith(STATIC):
         read_static_peers(Path(settings.daemon.chain.network.removeprefix(STATIC)))
     doors = ", ".join(settings.daemon.intakes)
-    return ok(f"preset {settings.preset.name}, device {settings.device}, work by {doors}")
+    line = f"preset {settings.preset.name}, device {settings.device}, work by {doors}"
+    worker = settings.daemon.worker
+    if worker.executor == "local" and worker.count < len(worker.spread):
+        reason = f"worker.spread names {len(worker.spread)} generators, worker.count is less"
+        return warn(line, f"{reason}: there is nothing to roll back to", "raise worker.count")
+    return ok(line)
 
 
 def require_coherent(settings: DaemonSettings) -> None:

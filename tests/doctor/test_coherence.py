@@ -16,7 +16,17 @@ from tests.doctor.machines import case
 async def test_a_spread_of_the_two_generators_is_coherent(tmp_path: Path) -> None:
     """Both may be named, or the primary alone."""
     for spread in ({"triposr": 3, "dreamgaussian": 1}, {"triposr": 1}):
-        assert (await look_at_settings(case(tmp_path, worker={"spread": spread}))).status == "ok"
+        worker = {"count": 2, "spread": spread}
+        assert (await look_at_settings(case(tmp_path, worker=worker))).status == "ok"
+
+
+async def test_fewer_workers_than_generators_are_told(tmp_path: Path) -> None:
+    """The daemon works, with nothing to roll back to."""
+    worker = {"count": 1, "spread": {"triposr": 3, "dreamgaussian": 1}}
+    found = await look_at_settings(case(tmp_path, worker=worker))
+
+    assert found.status == "warn"
+    assert "names 2 generators" in found.reason
 
 
 @pytest.mark.parametrize(
