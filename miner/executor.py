@@ -33,6 +33,7 @@ class WorkerHealth:
         last_error: one line about the last death or failed start.
         plan: which part lies where, as JSON values of a ``MemoryPlan``; empty where none was made.
         node: the host it runs on; None for the daemon's own.
+        generators: that it holds, as it said when it was last ready.
     """
 
     name: str
@@ -47,6 +48,7 @@ class WorkerHealth:
     last_error: str | None = None
     plan: Mapping[str, Any] = field(default_factory=dict)
     node: str | None = None
+    generators: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Executor(Protocol):
     @property
     def capacity(self) -> int:
         """How many more jobs could begin at once; 0 while none can."""
+
+    @property
+    def slots(self) -> int:
+        """How many new jobs can be done at a time: workers for them that are ready or busy."""
 
     @property
     def service_seconds_hint(self) -> float | None:

@@ -26,6 +26,10 @@ class WorkerReading(Protocol):
         """The host it runs on; None for the daemon's own."""
 
     @property
+    def generators(self) -> Sequence[str]:
+        """That it holds."""
+
+    @property
     def heartbeat_age(self) -> float | None:
         """Seconds since the last sign of life."""
 

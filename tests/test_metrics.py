@@ -62,7 +62,13 @@ def fill(metrics: Metrics) -> None:
     memory = {"resident": 1, "gpu_allocated": 2, "gpu_reserved": 3, "gpu_peak": 4}
     memory |= {"gpu_used": 5, "gpu_total": 6, "gpu_estimated": 7, "gpu_planned": 8}
     metrics.worker(
-        WorkerHealth("0", "ready", heartbeat_age=0.5, memory=memory, load_seconds={"flux": 3.0})
+        WorkerHealth(
+            *("0", "ready"),
+            heartbeat_age=0.5,
+            memory=memory,
+            load_seconds={"flux": 3.0},
+            generators=("triposr", "dreamgaussian"),
+        )
     )
     metrics.worker_restarted("0", "hung")
     metrics.out_of_memory("text_to_image", recovered=True)
@@ -297,3 +303,23 @@ def test_the_plan_of_a_new_worker_takes_the_place_of_the_old(metrics: Metrics) -
         'miner_plan_info{component="vae",model="FLUX autoencoder",precision="fp16",'
         'residency="host"} 1.0'
     ]
+
+
+def test_a_plan_of_other_components_leaves_the_first_as_it_is(metrics: Metrics) -> None:
+    """Workers that hold different generators have different plans; each component keeps its own."""
+    (vae,) = PLAN.stages
+    metrics.plan(PLAN)
+    metrics.plan(replace(PLAN, stages=(replace(vae, component="dreamgaussian"),)))
+    text = page(metrics)
+
+    assert 'miner_plan_bytes{component="vae",kind="peak"}' in text
+    assert 'miner_plan_bytes{component="dreamgaussian",kind="peak"}' in text
+
+
+def test_what_a_worker_holds_is_shown(metrics: Metrics) -> None:
+    """One series for each worker, of what it held when it was last ready."""
+    metrics.worker(WorkerHealth("0", "ready", generators=("triposr", "dreamgaussian")))
+    metrics.worker(WorkerHealth("0", "ready", generators=("dreamgaussian",)))
+    found = [one for one in page(metrics).splitlines() if "worker_generators_info{" in one]
+
+    assert found == ['miner_worker_generators_info{generators="dreamgaussian",worker="0"} 1.0']

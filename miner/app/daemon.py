@@ -247,7 +247,7 @@ class Daemon:
                 metrics,
                 Partition(journal, own.name),
                 IdentityQueue(queue, own.name),
-                executor,
+                planning,
                 addresses,
             )
             return Identity(own, keypairs.get(own.name), shared, daemon.queue, self._substrate)

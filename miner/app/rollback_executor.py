@@ -28,7 +28,19 @@ class Workers(Executor, Protocol):
 
     @property
     def generators(self) -> tuple[str, ...]:
-        """Names of those that every worker has; empty until one is ready."""
+        """Names of those that some worker holds that takes jobs; empty while none does."""
+
+    def capacity_for(self, generator: str) -> int:
+        """How many more jobs for a generator could begin at once.
+
+        Where no worker holds it, any worker counts.
+        """
+
+    def slots_for(self, generator: str) -> int:
+        """How many such jobs can be done at a time."""
+
+    def seconds_hint_for(self, generator: str) -> float | None:
+        """What such a job took to warm up with; None where that is not known."""
 
 
 class RollbackExecutor:
@@ -55,10 +67,18 @@ class RollbackExecutor:
         self._clock = clock
         self._lost: dict[str, None] = {}
         self._seconds: dict[str, float] = {}
+        self._generators: tuple[str, ...] = ()
+        workers.subscribe(self._look)
+
+    def _look(self) -> None:
+        """Whether there is a generator to roll back to; while no worker is ready all stays."""
+        known = self._workers.generators
+        if known and known != self._generators:
+            self._generators = known
+            self._rollback.look(known)
 
     async def submit(self, job: Job, on_progress: OnProgress | None = None) -> Asset:
         """As ``Executor.submit``; the asset says who made it, and why if not the primary."""
-        self._rollback.look(self._workers.generators)
         choice = self._breaker.choose()
         if choice.automatic and job.id in self._lost:
             return await self._divert(job, choice, on_progress)
@@ -75,6 +95,9 @@ class RollbackExecutor:
         seconds = self._clock() - began
         if asset.cause:
             self._breaker.failed(choice, asset.cause)
+        elif self._is_stand_in(choice, asset):
+            self._breaker.nothing_learned(choice)
+            asset = replace(asset, cause=WORKER_LOST)
         else:
             self._breaker.succeeded(choice, seconds)
         self._seconds[asset.generator] = seconds
@@ -91,18 +114,23 @@ class RollbackExecutor:
         return self._signed(job, settings.primary, asset, WORKER_LOST)
 
     def _plan(self, job: Job, choice: Choice) -> Plan:
-        settings, known = self._rollback.settings, self._workers.generators
+        settings = self._rollback.settings
         away = choice.generator != settings.primary
         other = settings.primary if away else settings.generator
         spare = (s for s in settings.steps if s not in choice.steps and fits(s, OUT_OF_MEMORY))
         return Plan(
-            generator=choice.generator if choice.generator in known else "",
+            generator=choice.generator,
             fallback=other if choice.automatic else "",
             seconds=self._left(job),
             least_seconds=0.0 if away else settings.least_seconds,
             steps=() if away else choice.steps,
             spare_steps=tuple(spare) if not away and self._breaker.state != "pinned" else (),
         )
+
+    def _is_stand_in(self, choice: Choice, asset: Asset) -> bool:
+        """Whether another generator had the job since no worker holds the one it was for."""
+        names = self._rollback.settings.names
+        return asset.generator in names and asset.generator != choice.generator
 
     def _left(self, job: Job) -> float:
         """What there is of time for a job that begins now."""
@@ -132,20 +160,24 @@ class RollbackExecutor:
 
     @property
     def capacity(self) -> int:
-        """As the workers'."""
-        return self._workers.capacity
+        """Of the workers that hold the generator in use; the others are its reserve."""
+        return self._workers.capacity_for(self._breaker.generator)
+
+    @property
+    def slots(self) -> int:
+        """Of the same workers."""
+        return self._workers.slots_for(self._breaker.generator)
 
     @property
     def service_seconds_hint(self) -> float | None:
-        """What the generator in use took the last time, or the warm-up of the primary."""
+        """What the generator in use took the last time, or to warm up with."""
         known = self._seconds.get(self._breaker.generator)
-        if known is not None or self._breaker.rolled_back:
-            return known
-        return self._workers.service_seconds_hint
+        return self._workers.seconds_hint_for(self._breaker.generator) if known is None else known
 
     def subscribe(self, changed: Callable[[], None]) -> None:
-        """As the workers'."""
+        """As the workers'; also called when other workers are in use than before."""
         self._workers.subscribe(changed)
+        self._rollback.on_generator(changed)
 
     def cancel(self, job_id: str) -> None:
         """As the workers'."""

@@ -72,8 +72,9 @@ def smaller_painters_of(settings: Settings, every: bool, card: Card | None = Non
         return [name for name in memory.smaller_painters if name != own]
     if not memory.allow_smaller_painter or settings.preset.name == EMBEDDED:
         return []
-    painter = make_plan(card or _this_card(settings), settings.preset).painter
-    return [painter] if painter != own else []
+    card = card or _this_card(settings)
+    plans = [make_plan(card, settings.preset, rollback=one) for one in settings.daemon.worker_kinds]
+    return list(dict.fromkeys(plan.painter for plan in plans if plan.painter != own))
 
 
 def _this_card(settings: Settings) -> Card:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -41,6 +42,7 @@ def plan(
 ) -> int:
     """Print the memory plan of this machine, of a GPU described, or of all usual ones.
 
+    Where workers hold one generator each (worker.spread) there is a plan for each kind of worker.
     Seconds are estimates, never measured here. The exit status is 1 where nothing fits.
     """
     if every:
@@ -49,12 +51,28 @@ def plan(
         return 0
     settings = load_settings(preset)
     if vram is None:
-        made = _of_this_machine(settings)
+        card, installed = _this_machine(settings), installed_here
     else:
-        card = _described(vram, capability, host)
-        made = make_plan(card, settings.preset, rollback=settings.daemon.rollback.residency)
-    result(json.dumps(made.as_json(), indent=2) if as_json else "\n".join(table(made)))
-    return 0 if made.peak_bytes <= made.limit_bytes else 1
+        card, installed = _described(vram, capability, host), assume_installed
+    made = {
+        kind.primary: make_plan(card, settings.preset, rollback=kind, installed=installed)
+        for kind in settings.daemon.worker_kinds
+    }
+    if settings.daemon.worker.spread:
+        result(_by_generator(made, as_json))
+    else:
+        (one,) = made.values()
+        result(json.dumps(one.as_json(), indent=2) if as_json else "\n".join(table(one)))
+    return 0 if all(one.peak_bytes <= one.limit_bytes for one in made.values()) else 1
+
+
+def _by_generator(made: Mapping[str, MemoryPlan], as_json: bool) -> str:
+    if as_json:
+        plans = [{"generator": name, **plan.as_json()} for name, plan in made.items()]
+        return json.dumps(plans, indent=2)
+    return "\n\n".join(
+        "\n".join((f"a worker with {name} alone:", *table(plan))) for name, plan in made.items()
+    )
 
 
 def parse_size(text: str) -> int:
@@ -89,13 +107,11 @@ def _described(vram: str, capability: str | None, host: str | None) -> Card:
     return Card(f"a GPU of {vram}", size, size, able, memory)
 
 
-def _of_this_machine(settings: Settings) -> MemoryPlan:
+def _this_machine(settings: Settings) -> Card:
     with Reporter().task("looking at the device"):
         from miner.gpu.device import choose_device
 
-        card = choose_device(settings.device).card()
-    residency = settings.daemon.rollback.residency
-    return make_plan(card, settings.preset, rollback=residency, installed=installed_here)
+        return choose_device(settings.device).card()
 
 
 def _of_usual(card: Card, preset: str | None) -> tuple[str, MemoryPlan]:

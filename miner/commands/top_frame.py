@@ -169,10 +169,14 @@ def _progress(job: Mapping[str, Any]) -> RenderableType:
 
 def _workers(status: Mapping[str, Any], gpus: Sequence[GpuReading]) -> RenderableType:
     rows: list[RenderableType] = []
-    for worker in status.get("workers") or []:
+    workers = status.get("workers") or []
+    held = {worker.get("name"): ", ".join(worker.get("generators") or []) for worker in workers}
+    for worker in workers:
         state, age = plain(worker.get("state")), worker.get("heartbeat_age_seconds")
         line = Text(f"worker {plain(worker.get('name'))} ")
         line.append(state, style=WORKERS.get(state, BAD))
+        if len(set(held.values())) > 1:
+            line.append(f" with {plain(held[worker.get('name')])}")
         line.append(f" on {plain(worker.get('device'))}, {worker.get('restarts', 0)} restarts")
         line.append("" if age is None else f", alive {age:.1f} s ago")
         rows += [line, _memory(worker)]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from miner.admission.peers import read_static_peers
 from miner.doctor.case import Case
-from miner.doctor.finding import Finding, ok
+from miner.doctor.finding import Finding, ok, warn
+from miner.doctor.weights import DREAMGAUSSIAN
 from miner.errors import ConfigError
 from miner.job import MAIN
-from miner.settings import DaemonSettings, IdentitySettings, MetricsSettings
+from miner.settings import DaemonSettings, IdentitySettings, MetricsSettings, Settings
 from miner.settings.listening import DETECT
 from miner.settings.subnet import STATIC, is_beside_us
 
@@ -20,19 +21,27 @@ async def look_at_settings(case: Case) -> Finding:
     """They were read; do they make a daemon?"""
     settings = case.settings
     require_coherent(settings.daemon)
+    _check_offered(settings)
     for identity in settings.daemon.identities:
         if identity.chain.network.startswith(STATIC):
             read_static_peers(Path(identity.chain.network.removeprefix(STATIC)))
     doors = ", ".join(dict.fromkeys(_intakes(settings.daemon)))
-    return ok(f"preset {settings.preset.name}, device {settings.device}, work by {doors}")
+    line = f"preset {settings.preset.name}, device {settings.device}, work by {doors}"
+    worker = settings.daemon.worker
+    if worker.executor == "local" and worker.count < len(worker.spread):
+        reason = f"worker.spread names {len(worker.spread)} generators, worker.count is less"
+        return warn(line, f"{reason}: there is nothing to roll back to", "raise worker.count")
+    return ok(line)
 
 
 def require_coherent(settings: DaemonSettings) -> None:
     """Does nothing where the settings agree.
 
     Raises:
-        ConfigError: an intake has nobody to ask, or what is to be published cannot be reached.
+        ConfigError: an intake has nobody to ask, workers are to hold what is not named, or what is
+            to be published cannot be reached.
     """
+    _check_spread(settings)
     for identity in settings.identities:
         where = "" if identity.name == MAIN else f"identity {identity.name}: "
         _check_asked(identity, where)
@@ -53,6 +62,27 @@ def _check_asked(identity: IdentitySettings, where: str) -> None:
         raise ConfigError(
             f'{where}chain.network: knows no validator to ask; intakes has "pull". '
             'Name the network, or a file of peers as "static:FILE"'
+        )
+
+
+def _check_spread(settings: DaemonSettings) -> None:
+    spread, rollback = settings.worker.spread, settings.rollback
+    if strangers := [name for name in spread if name not in rollback.names]:
+        raise ConfigError(
+            f"worker.spread: {strangers[0]!r} is neither rollback.primary nor rollback.generator"
+        )
+    if spread and rollback.primary not in spread:
+        raise ConfigError(
+            f"worker.spread: leaves out rollback.primary, which is {rollback.primary!r}"
+        )
+
+
+def _check_offered(settings: Settings) -> None:
+    """A worker that holds one generator alone cannot do without the preset's word on it."""
+    preset = settings.preset
+    if DREAMGAUSSIAN in settings.daemon.worker.spread and not preset.dreamgaussian.config:
+        raise ConfigError(
+            f"worker.spread: preset {preset.name} does not say how to run {DREAMGAUSSIAN}"
         )
 
 

@@ -7,7 +7,7 @@ there is nothing to compare.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from miner.doctor.asking import in_thread
@@ -19,6 +19,8 @@ from miner.gpu.capability import installed_here
 from miner.gpu.host_memory import host_memory
 from miner.gpu.plan import Card, MemoryPlan
 from miner.gpu.planner import make_plan
+from miner.settings import DaemonSettings, RollbackSettings
+from miner.workers.spread import Spread
 
 GIBIBYTE = 1024**3
 MEND = "end what else holds memory, choose a preset for a smaller card, or see: miner plan"
@@ -28,16 +30,33 @@ async def look_at_memory(case: Case) -> Finding:
     """A plan for each card that the workers would get, or for the CPU."""
     if not case.starting and await case.daemon() is not None:
         return skip("a daemon runs", "its models hold the memory; see miner ctl status --json")
-    found = [await in_thread(_plan, case, card) for card in await _cards(case)]
-    if not found:
+    cards = await _cards(case)
+    if not cards:
         return skip("no card to plan for", "see gpu")
-    return together([judge(plan) for plan in found])
+    found = []
+    for card, kind in _workers(case.settings.daemon, cards):
+        plan = await in_thread(_plan, case, card, kind)
+        alone = f"{kind.primary} alone on " if case.settings.daemon.worker.spread else ""
+        found.append(judge(plan, alone))
+    return together(found)
 
 
-def judge(plan: MemoryPlan) -> Finding:
-    """Whether a plan fits, and what had to be given up for it."""
+def _workers(
+    settings: DaemonSettings, cards: Sequence[Card]
+) -> Iterator[tuple[Card, RollbackSettings]]:
+    """What is to lie on which card; where one is all that is known, every kind of worker on it."""
+    worker, rollback = settings.worker, settings.rollback
+    held = Spread.of(worker, rollback).first(worker.count)
+    if worker.spread and len(cards) == worker.count:
+        yield from zip(cards, map(rollback.alone, held), strict=True)
+    else:
+        yield from ((card, kind) for card in cards for kind in settings.worker_kinds)
+
+
+def judge(plan: MemoryPlan, alone: str = "") -> Finding:
+    """Whether a plan fits, and what had to be given up for it; ``alone`` goes before the card."""
     have = f"{_gib(plan.limit_bytes)} may be taken of {_gib(plan.card.total_bytes)}"
-    needs = f"{plan.card.name}: {_gib(plan.peak_bytes)} at the peak, {have}"
+    needs = f"{alone}{plan.card.name}: {_gib(plan.peak_bytes)} at the peak, {have}"
     warnings = one_line("; ".join(plan.warnings))
     if plan.peak_bytes > plan.limit_bytes:
         return fail(needs, warnings or "the models do not fit, whatever is tried", MEND)
@@ -70,9 +89,8 @@ def card_of(device: Mapping[str, Any], host_free_bytes: int) -> Card:
     return Card(device["name"], device["total"], device["free"], (major, minor), host_free_bytes)
 
 
-def _plan(case: Case, card: Card) -> MemoryPlan:
-    residency = case.settings.daemon.rollback.residency
-    return make_plan(card, case.settings.preset, rollback=residency, installed=installed_here)
+def _plan(case: Case, card: Card, kind: RollbackSettings) -> MemoryPlan:
+    return make_plan(card, case.settings.preset, rollback=kind, installed=installed_here)
 
 
 def _gib(size: int) -> str:

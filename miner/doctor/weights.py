@@ -34,12 +34,13 @@ def references(settings: Settings) -> Iterator[str]:
     Raises:
         ConfigError: the preset's configuration of DreamGaussian cannot be read.
     """
-    preset, rollback = settings.preset, settings.daemon.rollback
+    preset, kinds = settings.preset, settings.daemon.worker_kinds
+    held = {name for kind in kinds for name in kind.names}
     yield preset.text_to_image.weights
     yield preset.background.weights
-    if TRIPOSR in (rollback.primary, rollback.generator):
+    if TRIPOSR in held:
         yield preset.reconstruct.weights
-    if preset.dreamgaussian.config and DREAMGAUSSIAN in (rollback.primary, rollback.generator):
+    if preset.dreamgaussian.config and DREAMGAUSSIAN in held:
         guidance = load_fit_settings(preset.dreamgaussian.config).guidance
         wanted = (guidance.weights, guidance.vae_weights) if guidance.weight else ()
         yield from filter(None, wanted)

@@ -17,7 +17,7 @@ from miner.gpu.placement import HOST_SHARE, Fit, Setting, fits
 from miner.gpu.plan import Card, Component, MemoryPlan, Residency, StagePlan
 from miner.gpu.preset_parts import parts_of
 from miner.gpu.reasons import Words
-from miner.settings import MemorySettings, Preset, TextToImageSettings
+from miner.settings import MemorySettings, Preset, RollbackSettings, TextToImageSettings
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Planner:
     Attributes:
         preset: which models.
         memory: what the operator wants.
-        rollback: where the rollback generator waits at the nearest.
+        rollback: which generators, and where the second waits at the nearest.
         installed: whether a library is there.
         catalogue: what is known of the models.
     """
 
     preset: Preset
     memory: MemorySettings
-    rollback: Residency
+    rollback: RollbackSettings
     installed: Installed
     catalogue: Catalogue
 
@@ -84,10 +84,12 @@ class Planner:
         return sizes[0] < sizes[1]
 
     def _setting(self, card: Card, paint: TextToImageSettings, memory: MemorySettings) -> Setting:
-        parts, unknown = parts_of(self.preset, paint, self.catalogue)
+        names, nearest = self.rollback.names, self.rollback.residency
+        parts, unknown = parts_of(self.preset, paint, self.catalogue, names)
+        waits: Residency = "resident" if names[0] == "dreamgaussian" else nearest
         model = find_model(self.catalogue, paint.weights)
         pixels = (paint.size_px / model.size_px) ** 2 if model and model.size_px else 1.0
-        return Setting(card, memory, paint, parts, unknown, pixels, self.installed, self.rollback)
+        return Setting(card, memory, paint, parts, unknown, pixels, self.installed, waits)
 
 
 def make_plan(
@@ -95,7 +97,7 @@ def make_plan(
     preset: Preset,
     memory: MemorySettings | None = None,
     *,
-    rollback: Residency = "resident",
+    rollback: RollbackSettings | None = None,
     installed: Installed = assume_installed,
     catalogue: Catalogue | None = None,
 ) -> MemoryPlan:
@@ -105,7 +107,8 @@ def make_plan(
         card: what there is.
         preset: which models.
         memory: what the operator wants; the preset's section when not given.
-        rollback: where the rollback generator waits at the nearest.
+        rollback: which generators, and where the second waits at the nearest; the defaults when
+            not given.
         installed: whether a library is there; all are when not given.
         catalogue: what is known of the models; the shipped file when not given.
 
@@ -114,6 +117,7 @@ def make_plan(
     """
     memory = preset.memory if memory is None else memory
     catalogue = load_catalogue() if catalogue is None else catalogue
+    rollback = RollbackSettings() if rollback is None else rollback
     return Planner(preset, memory, rollback, installed, catalogue).plan(card)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from miner.gpu.catalogue import Catalogue, Part, find_model
@@ -13,18 +13,19 @@ DTYPES: dict[str, Precision] = {"float32": "fp32", "float16": "fp16", "bfloat16"
 
 
 def parts_of(
-    preset: Preset, paint: TextToImageSettings, catalogue: Catalogue
+    preset: Preset, paint: TextToImageSettings, catalogue: Catalogue, generators: Collection[str]
 ) -> tuple[dict[Component, Part], tuple[str, ...]]:
     """The components in use by name, in their order, and the weights nothing is known of.
 
     Those count as nothing. A ``dtype`` that the preset names becomes the component's own precision.
+    Of the generators only those named are in use.
 
     Raises:
         ConfigError: the rollback generator's configuration cannot be read.
     """
     parts: dict[Component, Part] = {}
     unknown: dict[str, None] = {}
-    for name, weights, dtype in _used(preset, paint):
+    for name, weights, dtype in _used(preset, paint, generators):
         model = find_model(catalogue, weights)
         part = model.parts.get(name) if model else None
         if part is None:
@@ -36,15 +37,18 @@ def parts_of(
     return {name: parts[name] for name in COMPONENTS if name in parts}, tuple(unknown)
 
 
-def _used(preset: Preset, paint: TextToImageSettings) -> Iterator[tuple[Component, str, str]]:
+def _used(
+    preset: Preset, paint: TextToImageSettings, generators: Collection[str]
+) -> Iterator[tuple[Component, str, str]]:
     """Component, weights and the ``dtype`` that the preset names for it."""
     for name in PAINTER_COMPONENTS:
         yield name, paint.weights, paint.dtype
     yield "matting", preset.background.weights, "auto"
-    yield "triposr", preset.reconstruct.weights, preset.reconstruct.dtype
+    if "triposr" in generators:
+        yield "triposr", preset.reconstruct.weights, preset.reconstruct.dtype
     if preset.self_check.mode != "off":
         yield "self_check", preset.self_check.weights, preset.self_check.dtype
-    if preset.dreamgaussian.config:
+    if preset.dreamgaussian.config and "dreamgaussian" in generators:
         weights, dtype = _guidance(preset.dreamgaussian.config)
         named = preset.dreamgaussian.dtype
         yield "dreamgaussian", weights, dtype if named == "auto" else named

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from miner.errors import DeadlineTooShort, NotReady, QueueFull
-from miner.executor import Executor, ExecutorHealth
+from miner.executor import Executor
 from miner.job import Job
 from miner.job_queue.board import Board
 from miner.job_queue.generation import Order
@@ -45,15 +45,14 @@ class Door:
             QueueFull: as many jobs wait as may.
             DeadlineTooShort: it could not be done in time, by what jobs have been taking.
         """
-        health = self._executor.health()
-        if not health.ready:
+        if not self._executor.slots:
             raise NotReady("no worker is ready")
         if self._board.depth >= room:
             raise QueueFull(f"{self._board.depth} jobs are waiting, and no more may")
         if (own := self._board.depth_of(job.identity)) >= room_of_identity:
             raise QueueFull(f"{own} jobs of {job.identity} are waiting, and no more may")
         left = job.deadline - self._clock()
-        expected = self._expected_seconds(job, key, health) or 0.0
+        expected = self._expected_seconds(job, key) or 0.0
         if left <= 0 or expected > left:
             raise DeadlineTooShort(
                 f"it would take about {expected:.1f} s, and {max(0.0, left):.1f} s are left"
@@ -69,9 +68,9 @@ class Door:
         if typical is None:
             return None
         order = (False, priority, -math.inf, LAST_ARRIVAL)
-        return self._until_begun(identity, order, typical, self._executor.health())
+        return self._until_begun(identity, order, typical)
 
-    def _expected_seconds(self, job: Job, key: str, health: ExecutorHealth) -> float | None:
+    def _expected_seconds(self, job: Job, key: str) -> float | None:
         """From now to its outcome; None while nothing is known."""
         now = self._clock()
         typical = self.typical_seconds()
@@ -82,18 +81,15 @@ class Door:
         if equal is not None and equal.started_at is not None:
             return max(0.0, cautious - (now - equal.started_at))
         order = equal.order(job) if equal else (False, job.priority, -job.deadline, LAST_ARRIVAL)
-        return self._until_begun(job.identity, order, typical, health) + cautious
+        return self._until_begun(job.identity, order, typical) + cautious
 
-    def _until_begun(
-        self, identity: str, order: Order, typical: float, health: ExecutorHealth
-    ) -> float:
+    def _until_begun(self, identity: str, order: Order, typical: float) -> float:
         now = self._clock()
         entering = self._board.ledger.entering[identity]
         ahead = self._board.waiting.ahead_of(identity, order) + entering
         running = self._board.running.values()
         elapsed = [now - g.started_at for g in running if g.started_at is not None]
-        slots = sum(worker.state in ("ready", "busy") for worker in health.workers)
-        return wait_seconds(ahead, elapsed, max(1, slots), typical)
+        return wait_seconds(ahead, elapsed, max(1, self._executor.slots), typical)
 
     def _or_hint(self, measured: float | None) -> float | None:
         return self._executor.service_seconds_hint if measured is None else measured

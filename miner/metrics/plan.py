@@ -6,32 +6,35 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from miner.metrics.part import Part
+from miner.metrics.part import Part, set_or_remove
 from miner.readings import PlanReading
 
 
 class PlanMetrics(Part):
-    """The plan that the workers keep to; they all have the same models."""
+    """The plans that the workers keep to; a component that several hold has one plan."""
 
     def __init__(self) -> None:
         super().__init__()
         self._plan = _PlanInstruments(self.registry)
 
     def plan(self, plan: PlanReading) -> None:
-        """A worker is ready with this plan, which takes the place of the one before."""
-        self._plan.info.clear()
-        self._plan.bytes.clear()
-        self._plan.seconds.clear()
+        """A worker is ready with this plan, which takes the place of the one before.
+
+        What was said of a component that it lacks stays: workers of another kind hold that.
+        """
         for stage in plan.stages:
             name = self._bound("plan_component", stage.component)
             values = ("plan_model", stage.model), ("precision", stage.precision)
             labels = [self._bound(label, value) for label, value in values]
             place = self._bound("residency", stage.residency)
-            self._plan.info.labels(name, *labels, place).set(1)
+            if said := self._plan.said.get(name):
+                self._plan.info.remove(*said)
+            self._plan.said[name] = (name, *labels, place)
+            self._plan.info.labels(*self._plan.said[name]).set(1)
             self._plan.bytes.labels(name, "weights").set(stage.weight_bytes)
             self._plan.bytes.labels(name, "peak").set(stage.peak_bytes)
-            if stage.seconds is not None:
-                self._plan.seconds.labels(name).set(stage.seconds)
+            set_or_remove(self._plan.bytes, (name, "measured"), None)
+            set_or_remove(self._plan.seconds, (name,), stage.seconds)
         self._plan.peak.set(plan.peak_bytes)
         self._plan.limit.set(plan.limit_bytes)
         self._plan.warnings.set(len(plan.warnings))
@@ -50,6 +53,7 @@ class _PlanInstruments:
             "1 for how a component of the models is run.",
             ["component", "model", "precision", "residency"],
         )
+        self.said: dict[str, tuple[str, ...]] = {}  # labels of the above, by component
         self.bytes = gauge(
             "miner_plan_bytes",
             "Planned for a component's weights and for its peak, and the peak measured.",

@@ -42,6 +42,9 @@ class WorkerMetrics(Part):
             self._workers.state.labels(worker, state).set(state == health.state)
         if health.node:
             self._workers.place.labels(worker).info({"node": self._bound("node", health.node)})
+        if health.generators:
+            held = self._bound("worker_generators", ",".join(health.generators))
+            self._workers.generators.labels(worker).info({"generators": held})
         set_or_remove(self._workers.heartbeat, (worker,), health.heartbeat_age)
         for reading, gauge in self._workers.memory.items():
             set_or_remove(gauge, (worker,), health.memory.get(reading))
@@ -81,6 +84,12 @@ class _WorkerInstruments:
         self.place = Info(
             "miner_worker_place",
             "The node that a worker runs on, where that is not the daemon's host.",
+            ["worker"],
+            registry=registry,
+        )
+        self.generators = Info(
+            "miner_worker_generators",
+            "The generators that a worker holds, as it said when it was last ready.",
             ["worker"],
             registry=registry,
         )

@@ -70,6 +70,7 @@ def _worker(worker: WorkerHealth) -> dict[str, Any]:
         "pid": worker.pid,
         "device": worker.device,
         "node": worker.node,
+        "generators": list(worker.generators),
         "restarts": worker.restarts,
         "heartbeat_age_seconds": finite(worker.heartbeat_age),
         "job": worker.job_id,

@@ -34,14 +34,14 @@ def plan_here(preset: Preset, device: str, rollback: RollbackSettings) -> Memory
     Args:
         preset: with the operator's wishes in its section ``memory``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        rollback: where the rollback generator waits at the nearest.
+        rollback: which generators, and where the second waits at the nearest.
 
     Raises:
         DeviceError: the device is not there.
         ConfigError: the catalogue of models cannot be read.
     """
     card = choose_device(device).card()
-    return make_plan(card, preset, rollback=rollback.residency, installed=installed_here)
+    return make_plan(card, preset, rollback=rollback, installed=installed_here)
 
 
 def as_planned(preset: Preset, plan: MemoryPlan | None) -> Preset:

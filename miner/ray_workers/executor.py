@@ -3,7 +3,8 @@
 Jobs, draining, reloads and the care for one worker are the same as with worker processes of this
 host (``workers/pool.py``, ``workers/supervisor.py``); Ray knows the nodes and places the actors.
 Here the pool follows the cluster: workers are added as nodes come, and those that have no place are
-taken away as nodes go. While the cluster is lost there is no capacity, and the daemon is not ready.
+taken away as nodes go; where the last one with a generator is, another changes over. While the
+cluster is lost there is no capacity, and the daemon is not ready.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -61,7 +63,10 @@ class RayExecutor(Pool):
         super().__init__(settings, Tools(worker, Changes(), metrics, clock, sleep))
         self._settings: RaySettings = settings.daemon.ray
         self._device = settings.device
-        self._paces = Paces(self._settings.slow_factor, self._settings.slow_jobs)
+        ray = self._settings  # one generator takes many times as long as another
+        self._paces: defaultdict[str, Paces] = defaultdict(
+            lambda: Paces(ray.slow_factor, ray.slow_jobs)
+        )
         self._link = Link(engine, self._settings, self._tools, self._saw)
         self._link_task: asyncio.Task[None] | None = None
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
@@ -83,14 +88,21 @@ class RayExecutor(Pool):
 
     def _did(self, supervisor: Supervisor, seconds: float) -> None:
         """A worker that is slow is replaced: on another card, or after whatever held it up."""
-        name = supervisor.name
-        self._paces.did(name, seconds)
-        if (times := self._paces.times_slower(name)) is None:
+        name, paces = supervisor.name, self._paces_of(supervisor)
+        paces.did(name, seconds)
+        if (times := paces.times_slower(name)) is None:
             return
-        self._paces.forget(name)
+        paces.forget(name)
         node = supervisor.health().node
         log.warning("worker %s on %s: %.1f times slower than others, replaced", name, node, times)
         supervisor.leave(SLOW)
+
+    def _paces_of(self, supervisor: Supervisor) -> Paces:
+        return self._paces[self._share_of(supervisor)]
+
+    def _change_over(self, supervisor: Supervisor, share: str) -> None:
+        self._paces_of(supervisor).forget(supervisor.name)
+        super()._change_over(supervisor, share)
 
     # The cluster
 
@@ -111,13 +123,12 @@ class RayExecutor(Pool):
         idle = [one for one in reversed(self.supervisors) if not one.has_process]
         for supervisor in idle[: max(0, len(self.supervisors) - count)]:
             self._remove(supervisor)
+        self._even_out()
 
     def _add(self) -> None:
         taken = {one.name for one in self.supervisors}
         name = next(str(i) for i in range(len(taken) + 1) if str(i) not in taken)
-        spawn = partial(self._spawn, name)
-        supervisor = Supervisor(name, spawn, self.configuration, self._tools)
-        self.supervisors.append(supervisor)
+        supervisor = self._new_worker(name, partial(self._spawn, name))
         self._tasks[supervisor] = asyncio.create_task(
             self._keep(supervisor), name=f"worker {supervisor.name}"
         )
@@ -125,7 +136,7 @@ class RayExecutor(Pool):
     def _remove(self, supervisor: Supervisor) -> None:
         log.info("worker %s: no place for it any more", supervisor.name)
         self.supervisors.remove(supervisor)
-        self._paces.forget(supervisor.name)
+        self._paces_of(supervisor).forget(supervisor.name)
         self._refused.pop(supervisor, None)
         task = self._tasks.pop(supervisor)
         task.cancel()

@@ -25,6 +25,7 @@ from miner.settings.subnet import ChainSettings, WalletSettings
 MIB = 1024 * 1024
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Weight = Annotated[int, Field(ge=1, le=1000)]
 
 STAGE_BUDGETS = {
     "text_to_image": 8.0,
@@ -87,6 +88,8 @@ class WorkerSettings(Section):
             ``RaySettings`` says how many there are, and ``count`` and ``gpus`` say nothing.
         count: how many; worker ``i`` is given the ``i``-th of ``gpus``.
         gpus: CUDA device indices or UUIDs, one a worker; empty leaves the choice to CUDA.
+        spread: weights by generator: each worker holds one of them alone, in these proportions;
+            empty has every worker hold all. Those that hold another than the one in use wait.
         start_seconds: from spawning to ready, loading and warming up.
         heartbeat_seconds: between two signs of life.
         hang_seconds: without a sign of life the worker is killed.
@@ -101,6 +104,7 @@ class WorkerSettings(Section):
     executor: Literal["local", "ray"] = "local"
     count: int = Field(default=1, ge=1, le=64)
     gpus: tuple[str, ...] = ()
+    spread: dict[str, Weight] = Field(default_factory=dict)
     start_seconds: Seconds = 900.0
     heartbeat_seconds: Seconds = 1.0
     hang_seconds: Seconds = 30.0
@@ -201,3 +205,8 @@ class DaemonSettings(Section):
     def signs(self) -> bool:
         """Whether any intake needs a hotkey."""
         return any(one.intakes for one in self.identities)
+
+    @property
+    def worker_kinds(self) -> tuple[RollbackSettings, ...]:
+        """What a worker may be told to hold: all, or one generator of the spread alone."""
+        return tuple(map(self.rollback.alone, self.worker.spread)) or (self.rollback,)

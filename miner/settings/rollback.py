@@ -63,3 +63,12 @@ class RollbackSettings(Section):
         if len(set(self.steps)) != len(self.steps):
             raise ValueError("steps: names a step twice")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the generators, the primary first."""
+        return (self.primary, self.generator) if self.generator else (self.primary,)
+
+    def alone(self, name: str) -> RollbackSettings:
+        """For what has one generator only: that is its primary, and there is no other."""
+        return self.model_copy(update={"primary": name, "generator": ""})

@@ -11,14 +11,21 @@ class Changes:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._followers: list[Callable[[object], None]] = []
         self._subscribers: list[Callable[[], None]] = []
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Has ``changed`` called at each announcement, inside it: it must not wait nor raise."""
         self._subscribers.append(changed)
 
-    def announce(self) -> None:
-        """Tells everybody that something may be different now."""
+    def follow(self, changed: Callable[[object], None]) -> None:
+        """Has ``changed`` called with whoever changed, before everybody else hears of it."""
+        self._followers.append(changed)
+
+    def announce(self, who: object = None) -> None:
+        """Tells everybody that something may be different now, of ``who`` where it is one."""
+        for follower in self._followers:
+            follower(who)
         event, self._event = self._event, asyncio.Event()
         event.set()
         for changed in self._subscribers:

@@ -342,6 +342,7 @@ class Life:
         if grown > settings.max_growth_bytes and self.leaving is None:
             log.warning("worker %s: grew by %d MiB, to be replaced", self._name, grown >> 20)
             self.leaving = GROWTH
+            self._changed()
         self._leave_when_idle()
 
     def _weigh(self, settled: tuple[str, int] | None) -> None:

@@ -17,7 +17,6 @@ from miner.workers.changes import Changes
 from miner.workers.life import Tools, WorkerMetrics
 from miner.workers.pool import Pool
 from miner.workers.process import WorkerProcess
-from miner.workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +50,7 @@ class LocalExecutor(Pool):
         self._tasks: list[asyncio.Task[None]] = []
         for index in range(worker.count):
             name, gpu = str(index), worker.gpus[index] if worker.gpus else None
-            spawn = partial(_spawn, name, engine, gpu)
-            self.supervisors.append(Supervisor(name, spawn, self.configuration, self._tools))
+            self._new_worker(name, partial(_spawn, name, engine, gpu))
 
     def _begin(self) -> None:
         self._tasks = [

@@ -65,6 +65,14 @@ class Supervisor:
         return self._life.capacity
 
     @property
+    def holds(self) -> tuple[str, ...] | None:
+        """Generators for new jobs, now or after the one it is at; None while it takes none."""
+        life = self._life
+        if not life.takes_jobs or life.leaving is not None or life.readiness is None:
+            return None
+        return life.readiness.generators
+
+    @property
     def in_hand(self) -> int:
         """Jobs begun and not answered, also those that nobody waits for."""
         return len(self._life.flights)
@@ -85,6 +93,7 @@ class Supervisor:
             load_seconds=readiness.load_seconds if readiness else {},
             last_error=self._last_error,
             plan=readiness.plan if readiness else {},
+            generators=readiness.generators if readiness else (),
             node=life.node,
         )
 
@@ -145,6 +154,7 @@ class Supervisor:
             life, failed = self._life, self._failed_starts
             if not self._is_as_configured():
                 life.leaving = life.leaving or RELOAD
+                self._changed()
             await self._tools.changes.until(
                 lambda life=life, failed=failed: (  # type: ignore[misc]
                     self._is_settled()
@@ -227,7 +237,7 @@ class Supervisor:
 
     def _changed(self) -> None:
         self._tools.metrics.worker(self.health())
-        self._tools.changes.announce()
+        self._tools.changes.announce(self)
 
     def _state(self) -> WorkerState:
         life = self._life

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,18 @@ class FakeWorkers:
     script: list[str | MinerError] = field(default_factory=list)
     seen: list[Job] = field(default_factory=list)
     capacity: int = 1
+    slots: int = 1
     service_seconds_hint: float | None = 2.5
+    subscribed: list[Callable[[], None]] = field(default_factory=list)
+
+    def capacity_for(self, generator: str) -> int:
+        return self.capacity
+
+    def slots_for(self, generator: str) -> int:
+        return self.slots
+
+    def seconds_hint_for(self, generator: str) -> float | None:
+        return self.service_seconds_hint if generator == self.generators[0] else None
 
     async def submit(self, job: Job, on_progress: OnProgress | None = None) -> Asset:
         self.seen.append(job)
@@ -55,7 +66,9 @@ class FakeWorkers:
             return asset(made_by)
         return asset(plan.fallback or made_by, cause=answer)
 
-    def subscribe(self, changed: Any) -> None: ...
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        self.subscribed.append(changed)
+
     def cancel(self, job_id: str) -> None: ...
     def health(self) -> ExecutorHealth:
         return ExecutorHealth([])
@@ -273,7 +286,7 @@ async def test_the_primary_can_be_held() -> None:
 
 
 async def test_nothing_is_rolled_back_where_there_is_nothing_to_go_to() -> None:
-    """Workers with one generator get plans without names, and a verb is refused."""
+    """Where workers have one generator no plan names another, and a verb is refused."""
     bench = Bench(failures=1, steps=())
     bench.workers.generators = ("fake",)
     await bench.start()
@@ -282,7 +295,7 @@ async def test_nothing_is_rolled_back_where_there_is_nothing_to_go_to() -> None:
             await bench.make(StageError("surface", "x"))
     plan = bench.workers.seen[0].plan
 
-    assert (plan.generator, plan.fallback) == ("", "")
+    assert (plan.generator, plan.fallback) == ("triposr", "")
     assert bench.rollback.breaker.state == "closed"
     with pytest.raises(ControlError, match="dreamgaussian"):
         bench.rollback.rollback()

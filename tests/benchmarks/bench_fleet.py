@@ -110,6 +110,10 @@ class Fleet:
     def capacity(self) -> int:
         return len(self._free)
 
+    @property
+    def slots(self) -> int:
+        return self._scenario.gpus - len(self._dead)
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         self._changed.append(changed)
 

@@ -46,6 +46,26 @@ def test_the_plan_as_json_is_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan.of("transformer").precision == "fp8"
 
 
+def test_workers_that_differ_have_a_plan_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``worker.spread`` each kind of worker has a table, and in JSON a plan with its name."""
+    monkeypatch.setenv("MINER_WORKER__SPREAD", '{"triposr": 3, "dreamgaussian": 1}')
+    options = ["--vram", "24GiB", "--preset", "mini"]
+    assert main(["plan", *options]) == 0
+    text = capsys.readouterr().out
+    assert main(["plan", *options, "--json"]) == 0
+    plans = json.loads(capsys.readouterr().out)
+
+    assert text.count("a worker with triposr alone:") == 1
+    assert [plan["generator"] for plan in plans] == ["triposr", "dreamgaussian"]
+    used = [{stage["component"] for stage in plan["stages"]} for plan in plans]
+    assert [names & {"triposr", "dreamgaussian"} for names in used] == [
+        {"triposr"},
+        {"dreamgaussian"},
+    ]
+
+
 def test_where_nothing_fits_the_status_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     """The smallest plan is shown with its warnings."""
     options = ["--vram", "1GiB", "--capability", "7.5", "--host", "1GiB"]

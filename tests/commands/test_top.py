@@ -19,6 +19,7 @@ from miner.cli import main
 from miner.commands.top import watch
 from miner.commands.top_frame import Reading, frame
 from miner.errors import ControlError
+from miner.executor import WorkerHealth
 from miner.gpu.telemetry import GpuReading
 from miner.network.control import serve_control
 from miner.network.control_client import ask
@@ -61,6 +62,20 @@ async def test_a_frame_shows_state_queue_jobs_gpu_and_validators(folder: Path) -
         assert part in text, part
     for part in ("30.0 GiB of 80.0 GiB", "93% busy", "64 °C", "410 W", "1 hotkeys known", "worker"):
         assert part in text, part
+
+
+async def test_workers_that_differ_say_what_they_hold(folder: Path) -> None:
+    """Where all hold the same, nothing is said of it."""
+    view = FakeView()
+    alike = [WorkerHealth(name, "ready", generators=("triposr",)) for name in "01"]
+    view.executor.workers = tuple(alike)
+    quiet = drawn(Reading(await overview(folder, view), at=1010.0), 180)
+    view.executor.workers = (alike[0], WorkerHealth("1", "busy", generators=("dreamgaussian",)))
+    told = drawn(Reading(await overview(folder, view), at=1010.0), 180)
+
+    assert "with triposr" not in quiet
+    assert "ready with triposr" in told
+    assert "busy with dreamgaussian" in told
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 110, 200])

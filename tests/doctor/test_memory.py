@@ -82,3 +82,24 @@ async def test_a_container_is_planned_for_with_what_its_limit_leaves(tmp_path: P
 
     assert "of 8.0 GiB" in found.line
     assert card_of(H200, 7).capability == (9, 0)
+
+
+async def test_each_card_has_the_plan_of_its_worker(tmp_path: Path) -> None:
+    """Where workers hold one generator each a card has one plan; equal ones are told once."""
+    put(tmp_path, "proc/meminfo", MEMINFO)
+    worker = {"count": 3, "gpus": ["0", "1", "2"], "spread": {"triposr": 2, "dreamgaussian": 1}}
+    programs = Programs(gpu=small(11.8))
+    found = await look_at_memory(case(tmp_path, programs, nvidia, preset="mini", worker=worker))
+
+    assert found.status == "ok"
+    assert found.line.count("triposr alone on RTX 4070") == 1
+    assert found.line.count("dreamgaussian alone on RTX 4070") == 1
+
+
+async def test_a_card_that_is_not_named_has_the_plan_of_every_kind(tmp_path: Path) -> None:
+    """Nobody knows which worker lies on it."""
+    put(tmp_path, "proc/meminfo", MEMINFO)
+    worker = {"count": 3, "spread": {"triposr": 2, "dreamgaussian": 1}}
+    found = await look_at_memory(case(tmp_path, starting=True, worker=worker))
+
+    assert found.line.count("alone on cpu") == 2

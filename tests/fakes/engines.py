@@ -7,17 +7,20 @@ outside the process, or in its next life, is a file there.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from miner.errors import BadImage, OutOfMemory, WeightsError
+from miner.errors import BadImage, OutOfMemory, StageError, WeightsError
 from miner.job import Asset, Format, JobSpec, Plan
+from miner.pipeline.attempts import attempt
 from miner.pipeline.cancel import CancelFlag
 
 Progress = Callable[[str, int, int], None]
@@ -70,6 +73,47 @@ class Quick:
         except FileExistsError:
             return False
         return True
+
+
+class Holding(Quick):
+    """Holds what it was told to, and names what made a job and the process that did.
+
+    While there is a file "broken NAME" the generator of that name fails, or dies where the file
+    says so; while there is one named "held NAME" jobs with it wait.
+    """
+
+    def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
+        rollback = configuration["rollback"]
+        self.generators = tuple(filter(None, (rollback["primary"], rollback["generator"])))
+        return super().load(configuration)
+
+    def warm_up(self) -> float:
+        return {"triposr": 0.25, "dreamgaussian": 8.0}[self.generators[0]]
+
+    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
+        self.made = attempt(
+            replace(plan, generator=plan.generator or self.generators[0]),
+            lambda name, _: self._make(name, cancel),
+            lambda: math.inf if plan.seconds is None else plan.seconds,
+            lambda _: plan.fallback in self.generators,
+            lambda *_: None,
+        )
+        return f"{self.made.generator} {os.getpid()}".encode()
+
+    def _make(self, name: str, cancel: CancelFlag) -> None:
+        assert name in self.generators, f"{name} is not here"
+        (self.folder / f"begun {name}").touch()
+        while (self.folder / f"held {name}").exists():
+            cancel.check()
+            time.sleep(0.005)
+        broken = self.folder / f"broken {name}"
+        if broken.exists():
+            if broken.read_text() == "dead":
+                os._exit(1)
+            raise StageError("surface", "broken by the test")
+
+    def encode(self, raw: bytes, format: Format) -> Asset:
+        return Asset(raw, format, 1, self.made.generator, {}, cause=self.made.cause)
 
 
 class Checked(Quick):

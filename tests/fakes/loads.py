@@ -12,11 +12,11 @@ from miner.errors import OutOfMemory, StageError
 from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.attempts import Made, attempt
 from miner.pipeline.cancel import CancelFlag
-from tests.fakes.engines import Planned, Quick, Sleeping, SlowToLoad
+from tests.fakes.engines import Holding, Planned, Quick, Sleeping, SlowToLoad
 
 Progress = Callable[[str, int, int], None]
 
-__all__ = ["Breakable", "Brief", "Ill", "Quick", "Sleeping", "SlowToLoad"]
+__all__ = ["Breakable", "Brief", "Holding", "Ill", "Quick", "Sleeping", "SlowToLoad"]
 
 
 class Breakable(Quick):

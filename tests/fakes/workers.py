@@ -14,7 +14,7 @@ from typing import Any
 from miner.executor import WorkerHealth
 from miner.gpu.plan import MemoryPlan
 from miner.job import Job, JobSpec, new_job_id
-from miner.settings import WorkerSettings, load_settings
+from miner.settings import Settings, WorkerSettings, load_settings
 from miner.workers.local_executor import LocalExecutor
 
 PATIENCE_SECONDS = 30.0
@@ -86,6 +86,7 @@ class Workers:
     time: Time
     metrics: Metrics
     folder: Path
+    settings: Settings
 
     @property
     def pid(self) -> int | None:
@@ -110,15 +111,16 @@ def build(engine: str, folder: Path, **settings: Any) -> Workers:
     """As ``workers``, not started."""
     now = Time()
     metrics = Metrics(now)
+    models = load_settings("mini", {"weights": str(folder), "device": "cpu"}, environ={})
     executor = LocalExecutor(
-        load_settings("mini", {"weights": str(folder), "device": "cpu"}, environ={}),
+        models,
         WorkerSettings(**{"heartbeat_seconds": HEARTBEAT_SECONDS, "hang_seconds": 60.0} | settings),
         metrics,
         engine=f"tests.fakes.engines:{engine}",
         clock=now.clock,
         sleep=now.sleep,
     )
-    return Workers(executor, now, metrics, folder)
+    return Workers(executor, now, metrics, folder, models)
 
 
 def job(prompt: str = "a red cube", seed: int = 0, image: bytes | None = None) -> Job:

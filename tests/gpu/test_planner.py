@@ -13,7 +13,13 @@ from miner.gpu.catalogue import load_catalogue
 from miner.gpu.plan import Card, Component, MemoryPlan, Precision, Residency
 from miner.gpu.planner import Planner, make_plan
 from miner.gpu.usual_cards import USUAL_CARDS
-from miner.settings import MemorySettings, Preset, load_settings, preset_names
+from miner.settings import (
+    MemorySettings,
+    Preset,
+    RollbackSettings,
+    load_settings,
+    preset_names,
+)
 
 GIB = 1024**3
 CATALOGUE = load_catalogue()
@@ -204,8 +210,22 @@ def test_the_rollback_generator_waits_where_its_settings_say() -> None:
     preset = load_settings("flux-schnell", {"dreamgaussian": {"config": "fast"}}, {}).preset
 
     assert plan(card(80), preset).of("dreamgaussian").residency == "resident"
-    assert plan(card(80), preset, rollback="disk").of("dreamgaussian").residency == "disk"
+    on_disk = plan(card(80), preset, rollback=RollbackSettings(residency="disk"))
+    assert on_disk.of("dreamgaussian").residency == "disk"
     assert plan(card(16), preset).of("dreamgaussian").residency == "host"
+
+
+def test_a_generator_alone_leaves_its_room_to_others() -> None:
+    """What a worker does not hold is not planned for; alone, the other one is no reserve."""
+    preset = load_settings("flux-schnell", {"dreamgaussian": {"config": "fast"}}, {}).preset
+    both = RollbackSettings(residency="disk")
+    first, other = (plan(card(80), preset, rollback=both.alone(name)) for name in both.names)
+
+    assert first.uses("triposr")
+    assert not first.uses("dreamgaussian")
+    assert not other.uses("triposr")
+    assert other.of("dreamgaussian").residency == "resident"
+    assert first.peak_bytes < plan(card(80), preset).peak_bytes
 
 
 def test_unknown_weights_count_as_nothing_and_are_named() -> None:
@@ -268,7 +288,7 @@ def test_more_memory_never_makes_a_plan_worse(
     vram: float, host: float, more: float, capability: Capability, memory: MemorySettings
 ) -> None:
     """The plan for a larger card or machine comes no later in the order of preference."""
-    planner = Planner(FLUX, memory, "resident", assume_installed, CATALOGUE)
+    planner = Planner(FLUX, memory, RollbackSettings(), assume_installed, CATALOGUE)
 
     def place(on: Card) -> int:
         every = list(planner.candidates(on))

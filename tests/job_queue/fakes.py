@@ -36,6 +36,7 @@ class HandExecutor:
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
+        self.occupied = 0  # by what is none of ours
         self.alive = True
         self.obeys_at_once = True
         self.service_seconds_hint: float | None = None
@@ -46,7 +47,12 @@ class HandExecutor:
 
     @property
     def capacity(self) -> int:
-        return max(0, self.workers - len(self.running)) if self.alive else 0
+        busy = self.occupied + len(self.running)
+        return max(0, self.workers - busy) if self.alive else 0
+
+    @property
+    def slots(self) -> int:
+        return self.workers if self.alive else 0
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         self._changed.append(changed)

@@ -285,8 +285,7 @@ async def test_a_shared_job_goes_on_for_whoever_stays() -> None:
 async def test_a_caller_that_leaves_while_the_disk_writes() -> None:
     """Cancelling submit withdraws a job that waits on a connection, and not a promise."""
     async with Bench() as bench:
-        bench.executor.workers = 0
-        bench.executor.health = Bench().executor.health  # type: ignore[method-assign]
+        bench.executor.occupied = 1
         bench.journal.gate = asyncio.Event()
         one_shot, promised = bench.job(), bench.job(promised=True)
         tasks = [asyncio.create_task(bench.queue.submit(job)) for job in (one_shot, promised)]

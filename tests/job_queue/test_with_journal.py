@@ -24,6 +24,7 @@ class AtOnce:
     """Does each job in one turn of the event loop."""
 
     service_seconds_hint = None
+    slots = 4
 
     def __init__(self) -> None:
         self.busy = 0

@@ -28,6 +28,7 @@ class FakeExecutor:
     """Does one job at a time, each when ``go`` is set; the asset is made of its prompt."""
 
     service_seconds_hint = 0.01
+    slots = 1
 
     def __init__(self) -> None:
         self.go = asyncio.Event()

@@ -24,6 +24,8 @@ PATIENCE_SECONDS = 10.0
 class OneAtATime:
     """An executor that ends its one job when it is told to."""
 
+    slots = 1
+
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.begun = asyncio.Event()

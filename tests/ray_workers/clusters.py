@@ -8,9 +8,10 @@ import importlib.util
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,6 +42,9 @@ WORKER = {
     "restart_backoff_seconds": 0.05,
     "max_restart_backoff_seconds": 0.2,
 }
+
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class Nodes:
@@ -114,18 +118,23 @@ class OnRay:
         return asyncio.create_task(self.make(prompt))
 
 
-def settings_for(folder: Path, address: str, **ray: Any) -> Settings:
-    sections = {"worker": WORKER, "ray": {"address": address, "silence_seconds": 5.0} | ray}
+def settings_for(
+    folder: Path, address: str, spread: Mapping[str, int] = NOTHING, **ray: Any
+) -> Settings:
+    worker = {**WORKER, "spread": dict(spread)}
+    sections = {"worker": worker, "ray": {"address": address, "silence_seconds": 5.0} | ray}
     flags = {"weights": str(folder), "device": "cpu", **sections}
     return load_settings("mini", flags, environ={})
 
 
 @contextlib.asynccontextmanager
-async def on_ray(engine: str, folder: Path, address: str, **ray: Any) -> AsyncIterator[OnRay]:
+async def on_ray(
+    engine: str, folder: Path, address: str, spread: Mapping[str, int] = NOTHING, **ray: Any
+) -> AsyncIterator[OnRay]:
     """An executor with an engine of ``tests.fakes.engines``, entered."""
     metrics = Metrics(Time())
     name = f"tests.fakes.engines:{engine}"
-    executor = RayExecutor(settings_for(folder, address, **ray), metrics, engine=name)
+    executor = RayExecutor(settings_for(folder, address, spread, **ray), metrics, engine=name)
     async with executor:
         yield OnRay(executor, metrics, folder)
 

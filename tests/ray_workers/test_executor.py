@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from miner.errors import BadImage, JobCancelled, StageError, WorkerLost
+from miner.job import Plan
 from tests.fakes.workers import job, until
 from tests.ray_workers.clusters import Nodes, cluster, needs_ray, on_ray, raylet, raylet_of
 
@@ -104,3 +107,32 @@ async def test_capacity_follows_the_nodes(nodes: Nodes, tmp_path: Path) -> None:
 
     assert len(gone) == 1
     assert sorted(map(type, ended), key=repr) == [bytes, bytes, WorkerLost]
+
+
+async def test_another_worker_changes_over_when_the_last_node_is_lost(tmp_path: Path) -> None:
+    """It finishes its job, and then holds what nobody held any more; the others go on."""
+    spread = {"triposr": 2, "dreamgaussian": 1}
+    with cluster(nodes=0) as nodes:
+        places = [nodes.add() for _ in range(3)]
+        async with on_ray("Holding", tmp_path, nodes.address, spread) as made:
+            await made.until_ready(3)
+            held = Counter(tuple(one.generators) for one in made.workers())
+            (last,) = (one for one in made.workers() if list(one.generators) == ["dreamgaussian"])
+            (tmp_path / "held triposr").touch()
+            wanted = [replace(job(), plan=Plan("triposr")) for _ in range(2)]
+            work = [asyncio.create_task(made.executor.submit(one)) for one in wanted]
+            await until(lambda: made.executor.capacity_for("triposr") == 0)
+            nodes.kill(next(one for one in places if raylet(one) == raylet_of(last.pid or 0)))
+            await until(lambda: len(made.workers("draining")) == 1)
+            early = [one.done() for one in work]
+            (tmp_path / "held triposr").unlink()
+            answers = await asyncio.gather(*work)
+            await until(lambda: set(made.executor.generators) == set(spread))
+            await made.until_ready(2)
+            other = await made.executor.submit(replace(job(), plan=Plan("dreamgaussian")))
+
+    assert held == {("triposr",): 2, ("dreamgaussian",): 1}
+    assert early == [False, False]
+    assert [asset.generator for asset in answers] == ["triposr", "triposr"]
+    assert other.generator == "dreamgaussian"
+    assert made.metrics.restarts["reload"] == 1

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from miner import encoder
-from miner.errors import BadImage, ConfigError
-from miner.job import Job, JobSpec, new_job_id
-from miner.settings import WorkerSettings, load_settings
+from miner.errors import BadImage, ConfigError, StartupError
+from miner.job import Job, JobSpec, Plan, new_job_id
+from miner.settings import WorkerSettings, config_dir, load_settings
+from miner.workers.configurations import configuration
 from miner.workers.engine import PipelineEngine
 from miner.workers.local_executor import LocalExecutor
-from tests.fakes.workers import Metrics, Time, job
+from tests.fakes.workers import Metrics, Time, job, until
 
 
 async def test_the_embedded_preset_in_a_worker() -> None:
@@ -70,3 +73,42 @@ def ball() -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+async def test_a_worker_alone_with_its_generator(tmp_path: Path) -> None:
+    """Each of two loads, plans and warms up one generator; a prompt for either is answered."""
+    shipped = (config_dir() / "dreamgaussian" / "mini.toml").read_text(encoding="utf-8")
+    short = tmp_path / "short.toml"
+    short.write_text(shipped.replace("\niters = 60", "\niters = 2"), encoding="utf-8")
+    flags = {"device": "cpu", "dreamgaussian": {"config": str(short)}}
+    settings = load_settings("mini", flags, environ={})
+    both = WorkerSettings(count=2, spread={"triposr": 1, "dreamgaussian": 1})
+    async with LocalExecutor(settings, both, Metrics(Time())) as executor:
+        await until(lambda: executor.slots == 2)
+        made = [
+            await executor.submit(replace(job("a red cube", 3), plan=Plan(name)))
+            for name in ("triposr", "dreamgaussian")
+        ]
+        first, second = executor.health().workers
+
+    assert [asset.generator for asset in made] == ["triposr", "dreamgaussian"]
+    assert "dreamgaussian" in made[1].timings
+    assert (first.generators, second.generators) == (("triposr",), ("dreamgaussian",))
+    assert {"triposr", "dreamgaussian"} & set(second.load_seconds) == {"dreamgaussian"}
+    planned = {stage["component"] for stage in second.plan["stages"]}
+    assert {"triposr", "dreamgaussian"} & planned == {"dreamgaussian"}
+
+
+def test_what_it_holds_alone_needs_no_other_weights(tmp_path: Path) -> None:
+    """A worker of the one generator starts on a machine without the other's weights."""
+    settings = load_settings("mini", {"device": "cpu"}, environ={})
+    gone = settings.preset.reconstruct.model_copy(update={"weights": "mini/nowhere"})
+    preset = settings.preset.model_copy(update={"reconstruct": gone})
+    rollback = settings.daemon.rollback
+    there = settings.model_copy(update={"preset": preset})
+    engine = PipelineEngine()
+    engine.load(configuration(there, rollback.alone("dreamgaussian")))
+
+    assert engine.generators == ("dreamgaussian",)
+    with pytest.raises(StartupError, match="nowhere"):
+        PipelineEngine().load(configuration(there, rollback.alone("triposr")))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from miner.errors import CapacityError, JournalUnavailable, KnownTask, RequestError
-from miner.executor import ExecutorHealth
 from miner.job import Asset, Job, JobSpec, Outcome
 from miner.journal import Record
 from miner.network.puller.clocks import Clocks
@@ -73,8 +72,9 @@ class Workers(Protocol):
     def capacity(self) -> int:
         """How many more jobs could begin at once."""
 
-    def health(self) -> ExecutorHealth:
-        """How the workers are."""
+    @property
+    def slots(self) -> int:
+        """How many jobs can be done at a time."""
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         """Has ``changed`` called whenever ``capacity`` may have grown."""
@@ -145,8 +145,8 @@ class Workshop:
             free_seconds: of generation that cost nothing.
             stake: of the validator: its task goes before those with less.
         """
-        state, health = self._queue.snapshot(), self._workers.health()
-        if not (health.ready and state.accepting) or self._archive.failed is not None:
+        state, slots = self._queue.snapshot(), self._workers.slots
+        if not (slots and state.accepting) or self._archive.failed is not None:
             return False
         waiting = state.depth + coming - self._workers.capacity
         if waiting < 0:
@@ -154,7 +154,7 @@ class Workshop:
         if waiting >= self._settings.ahead:
             return False
         service = state.service_seconds or 0.0
-        wait = (self._queue.wait_seconds(stake) or 0.0) + service * coming / len(health.workers)
+        wait = (self._queue.wait_seconds(stake) or 0.0) + service * coming / slots
         return wait <= max(free_seconds - service - DELIVERY_SECONDS, LEAD_SECONDS)
 
     # Making

@@ -223,6 +223,10 @@ class Gpu:
     def capacity(self) -> int:
         return max(0, self.workers - len(self.running)) if self.alive else 0
 
+    @property
+    def slots(self) -> int:
+        return self.workers if self.alive else 0
+
     def subscribe(self, changed: Callable[[], None]) -> None:
         self._changed.append(changed)
 
