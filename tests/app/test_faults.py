@@ -23,6 +23,7 @@ from tests.app.footprint import Footprint
 from tests.app.running import VALIDATOR, Running, calling
 from tests.app.traffic import endings, push_all, storm
 
+RESTARTS = "miner_worker_restarts_total"
 DEEP = {"max_depth": 1000}
 
 
@@ -51,7 +52,9 @@ async def test_ill_workers_lose_nothing(tmp_path: Path, executor: Executor) -> N
             taken = await push_all(caller, [f"thing {n}" for n in range(tasks)])
             ended = await endings(caller, taken)
         counters = running.status()["counters"]
+        replaced = {why: running.counted(RESTARTS, reason=why) for why in ("crash", "hang")}
 
+        assert all(replaced.values()), replaced
         assert set(ended) <= {"DONE", "FAILED"}
         assert ended["DONE"] > 0.5 * len(taken)
         assert sum(running.outcomes().values()) == len(taken)
