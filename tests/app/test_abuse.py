@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.app.abuse import LIMITS, abuse, expected
 from tests.app.executors import Executor
 from tests.app.footprint import Footprint
 from tests.app.running import Caller, Running, calling
 from tests.network.axon_rig import PATIENCE_SECONDS
+
+pytestmark = pytest.mark.long
 
 MAX_GROWTH_BYTES = 40e6
 GOOD_AT_ONCE = 2

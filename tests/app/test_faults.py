@@ -23,6 +23,8 @@ from tests.app.footprint import Footprint
 from tests.app.running import VALIDATOR, Running, calling
 from tests.app.traffic import endings, push_all, storm
 
+pytestmark = pytest.mark.long
+
 RESTARTS = "miner_worker_restarts_total"
 DEEP = {"max_depth": 1000}
 

@@ -21,6 +21,8 @@ from miner.settings.daemon import ListenLimits
 from tests.app.executors import Executor
 from tests.app.running import Running
 
+pytestmark = pytest.mark.long
+
 LIMITS = ListenLimits(max_body_bytes=64 * 2**20)
 
 

@@ -13,6 +13,8 @@ import pytest
 from tests.app.executors import Executor
 from tests.app.running import OTHER, Running, calling, daemon
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent.parent
 
 

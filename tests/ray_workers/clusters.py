@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 HERE = {"PYTHONPATH": str(ROOT)}
 
+WATCHFUL = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+"""A head that counts a node as dead after seconds; a node that is merely slow has ten for each."""
+
 INSTALLED = importlib.util.find_spec("ray") is not None
 
 needs_ray = pytest.mark.skipif(
@@ -55,7 +58,11 @@ class Nodes:
 
         self._cluster = Cluster()
         self.head = self._cluster.add_node(
-            num_cpus=0, include_dashboard=False, gcs_server_port=port, env_vars=HERE
+            num_cpus=0,
+            include_dashboard=False,
+            gcs_server_port=port,
+            env_vars=HERE,
+            _system_config=WATCHFUL,
         )
         self.port = int(self.address.rpartition(":")[2])
 

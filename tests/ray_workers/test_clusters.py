@@ -16,7 +16,7 @@ from tests.fakes.ports import closed_port
 from tests.fakes.workers import Metrics, Time, alive, until
 from tests.ray_workers.clusters import ROOT, cluster, needs_ray, on_ray, settings_for
 
-pytestmark = needs_ray
+pytestmark = [needs_ray, pytest.mark.long]
 
 
 async def test_a_cluster_of_this_host_alone(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from miner.errors import BadImage, JobCancelled, StageError, WorkerLost
 from tests.fakes.workers import job, until
 from tests.ray_workers.clusters import Nodes, cluster, needs_ray, on_ray, raylet, raylet_of
 
-pytestmark = needs_ray
+pytestmark = [needs_ray, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
