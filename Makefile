@@ -26,8 +26,11 @@ RATE ?= 0.5
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE) -o out/soak
 
+# Two at a time, each file in one of them; the long ones first, in the order that the tests have then.
+PROCESSES ?= 2
 test: lint $(STAMP) $(GRAFANA)
-	$(BIN)/python -m pytest --import-mode=importlib
+	$(BIN)/python -m pytest --import-mode=importlib \
+		-n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # The service under a real systemd: needs root and Debian's package systemd, and says so where they are missing.
 test-systemd: $(STAMP)

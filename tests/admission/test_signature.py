@@ -43,6 +43,7 @@ def test_a_signature_holds_for_its_own_hotkey_and_message_only() -> None:
         *("0x" + "g" * 128, "0x" + " " * 128, "0x" + "ü" * 128, "0x" + "00" * 64),
         *(b"", b"1" * 63, SIGNATURE + b"1", SIGNATURE[::-1]),
     ],
+    ids=range(13),  # a signature is another in every process, and no name for a test
 )
 def test_other_spellings_of_a_signature_do_not_hold(signature: str | bytes) -> None:
     """A signature that is cut, spelled otherwise or no hex at all is just not one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from functools import cache
 from pathlib import Path
 
 import bittensor_core
@@ -27,12 +28,18 @@ SEED = bytes(range(32))
 NOTHING = Surroundings()
 
 
-def encrypted(path: Path, password: str = PASSWORD) -> Path:
+def encrypted(path: Path) -> Path:
     """A hotkey as the chain's own tools encrypt it."""
+    path.write_bytes(ciphertext())
+    return path
+
+
+@cache
+def ciphertext() -> bytes:
+    """Made once: a password is meant to take seconds."""
     keypair = bittensor_core.Keypair.create_from_seed(SEED)
     plain = bittensor_core.serialized_keypair_to_keyfile_data(keypair)
-    path.write_bytes(bytes(bittensor_core.encrypt_keyfile_data(plain, password)))
-    return path
+    return bytes(bittensor_core.encrypt_keyfile_data(plain, PASSWORD))
 
 
 def address() -> str:

@@ -12,6 +12,9 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from miner.admission.signature import Signer, new_hotkey
 from miner.commands.demo_miner import write_settings
@@ -121,6 +124,17 @@ class Running:
     def address(self) -> str:
         """Of the axon, as a dendrite wants it."""
         return str(self.status()["addresses"]["axon"]).removeprefix("http://")
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels; 0 where there is none."""
+        with urlopen(f"{self.status()['addresses']['metrics']}/metrics", timeout=10) as reply:
+            families = list(text_string_to_metric_families(reply.read().decode()))
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def worker_pids(self) -> list[int]:
         """Processes of the workers, where they are up."""

@@ -6,11 +6,9 @@ The rule everywhere: every accepted job has exactly one outcome, and nothing acc
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,27 +16,24 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from miner.network.protocol import Generate3D, TGPoll
+from miner.network.protocol import Generate3D
 from miner.network.synapse import AXON, request_headers, request_message
-from tests.app.running import VALIDATOR, Caller, Running, calling, daemon
+from tests.app.executors import ALONE, LOCAL, ON_RAY, Executor
+from tests.app.footprint import Footprint
+from tests.app.running import VALIDATOR, Running, calling
+from tests.app.traffic import endings, push_all, storm
 
-OPEN = ("IN QUEUE", "IN PROGRESS")
-ON_RAY = {"worker": {"executor": "ray", "hang_seconds": 20.0}, "ray": {"workers": 2}}
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None and os.environ.get("CI") != "true",
-    reason="Ray is not installed; make test RAY=1 installs it",
-)
+pytestmark = pytest.mark.long
+
+RESTARTS = "miner_worker_restarts_total"
+DEEP = {"max_depth": 1000}
 
 
-@pytest.mark.parametrize(
-    ("executor", "tasks"), [("local", 300), pytest.param("ray", 100, marks=needs_ray)]
-)
-async def test_workers_killed_under_load_lose_nothing(
-    tmp_path: Path, executor: str, tasks: int
-) -> None:
+@pytest.mark.parametrize("executor", [LOCAL, ON_RAY, ALONE], indirect=True)
+async def test_workers_killed_under_load_lose_nothing(tmp_path: Path, executor: Executor) -> None:
     """Kill -9 every little while: each promised task ends DONE or FAILED, and most are done."""
-    sections = ON_RAY if executor == "ray" else {}
-    async with daemon(tmp_path, "Brief", queue={"max_depth": 1000}, **sections) as running:
+    tasks = executor.jobs(local=300, ray=100)
+    async with executor.daemon(tmp_path, "Brief", workers=2, queue=DEEP) as running:
         async with calling(running) as caller, killing(running):
             taken = await push_all(caller, [f"thing {n}" for n in range(tasks)])
             ended = await endings(caller, taken)
@@ -51,29 +46,30 @@ async def test_workers_killed_under_load_lose_nothing(
         assert sum(worker["restarts"] for worker in running.status()["workers"]) > 0
 
 
-async def test_ill_workers_lose_nothing(tmp_path: Path) -> None:
+async def test_ill_workers_lose_nothing(tmp_path: Path, executor: Executor) -> None:
     """Crashes, hangs and memory that runs out, at random: one outcome for each job all the same."""
-    async with daemon(
-        tmp_path, "Ill", queue={"max_depth": 1000}, worker={"hang_seconds": 0.5}
-    ) as running:
+    tasks, impatient = executor.jobs(local=100, ray=50), {"hang_seconds": 0.5}
+    async with executor.daemon(tmp_path, "Ill", workers=2, queue=DEEP, worker=impatient) as running:
         async with calling(running) as caller:
-            taken = await push_all(caller, [f"thing {n}" for n in range(100)])
+            taken = await push_all(caller, [f"thing {n}" for n in range(tasks)])
             ended = await endings(caller, taken)
         counters = running.status()["counters"]
+        replaced = {why: running.counted(RESTARTS, reason=why) for why in ("crash", "hang")}
 
+        assert all(replaced.values()), replaced
         assert set(ended) <= {"DONE", "FAILED"}
         assert ended["DONE"] > 0.5 * len(taken)
         assert sum(running.outcomes().values()) == len(taken)
         assert counters["jobs_accepted"] == counters["jobs_finished"] == len(taken)
 
 
-async def test_a_killed_daemon_keeps_its_promises(tmp_path: Path) -> None:
+async def test_a_killed_daemon_keeps_its_promises(tmp_path: Path, executor: Executor) -> None:
     """Kill -9 of the daemon with tasks queued and running: the next life does them all."""
-    async with daemon(tmp_path, "Sleeping") as running:
+    async with executor.daemon(tmp_path, "Sleeping", workers=2) as running:
         async with calling(running) as caller:
             taken = await push_all(caller, [f"thing {n}" for n in range(20)])
             await running.until((running.scratch / "begun").exists)
-            workers = running.worker_pids()
+            workers = {pid: born_at(pid) for pid in running.worker_pids()}
         await running.end(signal.SIGKILL)
         (running.scratch / "go").touch()
         await running.start()
@@ -82,12 +78,15 @@ async def test_a_killed_daemon_keeps_its_promises(tmp_path: Path) -> None:
 
         assert ended == {"DONE": 20}
         assert running.outcomes() == {"done": 20}
-        assert not any(is_python(pid) for pid in workers)
+        assert workers
+        assert not any(born_at(pid) == born for pid, born in workers.items())
 
 
-async def test_a_daemon_killed_again_and_again_keeps_its_promises(tmp_path: Path) -> None:
+async def test_a_daemon_killed_again_and_again_keeps_its_promises(
+    tmp_path: Path, executor: Executor
+) -> None:
     """Kill -9 of the daemon in the middle of accepting, several times over: none is lost."""
-    async with daemon(tmp_path, "Brief", queue={"max_depth": 1000}) as running:
+    async with executor.daemon(tmp_path, "Brief", queue=DEEP) as running:
         taken: list[str] = []
         for round_ in range(4):
             async with calling(running) as caller:
@@ -106,9 +105,9 @@ async def test_a_daemon_killed_again_and_again_keeps_its_promises(tmp_path: Path
         assert "queued" not in running.outcomes()
 
 
-async def test_a_replay_is_refused_across_a_crash(tmp_path: Path) -> None:
+async def test_a_replay_is_refused_across_a_crash(tmp_path: Path, executor: Executor) -> None:
     """The same signed bytes are good once, also when the daemon was killed in between."""
-    async with daemon(tmp_path) as running:
+    async with executor.daemon(tmp_path) as running:
         first = Generate3D(prompt="a red cube")
         head, body = signed(first, running)
         before = await post(running, head, body)
@@ -120,48 +119,24 @@ async def test_a_replay_is_refused_across_a_crash(tmp_path: Path) -> None:
         assert (before, again, after) == (200, 401, 401)
 
 
-async def test_ten_thousand_requests_leave_nothing_behind(tmp_path: Path) -> None:
-    """10,000 signed requests at concurrency 64 are all answered, and the daemon does not grow."""
-    async with daemon(tmp_path, "Quick", queue={"max_depth": 1000}) as running:
+async def test_thousands_of_requests_leave_nothing_behind(
+    tmp_path: Path, executor: Executor
+) -> None:
+    """Signed requests at concurrency 64 are all answered, and the daemon does not grow."""
+    first, then = executor.jobs(local=2000, ray=400), executor.jobs(local=10_000, ray=1000)
+    async with executor.daemon(tmp_path, workers=2, queue=DEEP) as running:
         async with calling(running) as caller:
-            await storm(caller, 2000, "first")
-            before = resident_bytes(running)
-            statuses = await storm(caller, 10_000, "then")
-            after = resident_bytes(running)
+            await storm(caller, first, "first")
+            before = Footprint.of(running)
+            statuses = await storm(caller, then, "then")
+            after = Footprint.of(running)
         counters = running.status()["counters"]
 
-        assert statuses == {200: 10_000}
-        assert counters["jobs_accepted"] == counters["jobs_finished"] == 12_000
-        assert after - before < 40e6
-        assert running.outcomes() == {"done": 12_000}
-
-
-async def push_all(caller: Caller, prompts: list[str]) -> list[str]:
-    """Pushes a task for each prompt until it is taken; the ids of the tasks."""
-
-    async def push(number: int, prompt: str) -> str:
-        async with asyncio.timeout(60):
-            reply = await caller.push(prompt, f"task-{number}")
-            while reply.status != "IN QUEUE":
-                await asyncio.sleep(0.05)
-                reply = await caller.push(prompt, f"task-{number}")
-        return f"task-{number}"
-
-    return await asyncio.gather(*(push(n, prompt) for n, prompt in enumerate(prompts)))
-
-
-async def endings(caller: Caller, tasks: list[str]) -> Counter[str | None]:
-    """Polls each task to its end; how many ended how."""
-    return Counter([(await poll_to_end(caller, task)).status for task in tasks])
-
-
-async def poll_to_end(caller: Caller, task: str) -> TGPoll:
-    async with asyncio.timeout(90):
-        polled = await caller.poll(task)
-        while polled.status in (*OPEN, None):
-            await asyncio.sleep(0.05)
-            polled = await caller.poll(task)
-    return polled
+        assert statuses == {200: then}
+        assert counters["jobs_accepted"] == counters["jobs_finished"] == first + then
+        assert after.resident_bytes - before.resident_bytes < 40e6
+        assert after.descriptors <= before.descriptors
+        assert running.outcomes() == {"done": first + then}
 
 
 @asynccontextmanager
@@ -189,20 +164,6 @@ async def killing(running: Running) -> AsyncIterator[None]:
             await task
 
 
-async def storm(caller: Caller, count: int, name: str) -> Counter[int | None]:
-    """So many requests, 64 at a time; how many came back with which status."""
-    numbers = iter(range(count))
-    statuses: Counter[int | None] = Counter()
-
-    async def lane() -> None:
-        for number in numbers:
-            reply = await caller.generate(f"{name} {number}")
-            statuses[reply.dendrite.status_code] += 1
-
-    await asyncio.gather(*(lane() for _ in range(64)))
-    return statuses
-
-
 def signed(synapse: Generate3D, running: Running) -> tuple[dict[str, str], bytes]:
     """Headers and body as a validator sends them."""
     nonce, uuid = time.time_ns(), "one-connection"
@@ -226,15 +187,9 @@ async def post(running: Running, headers: dict[str, str], body: bytes) -> int:
         return reply.status
 
 
-def resident_bytes(running: Running) -> int:
-    assert running.process is not None
-    status = Path(f"/proc/{running.process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024
-
-
-def is_python(pid: int) -> bool:
-    """Whether a worker still runs under that number."""
+def born_at(pid: int) -> str | None:
+    """When the process of that number began, in ticks of the kernel; None where there is none."""
     try:
-        return b"miner.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it goes
+        return None

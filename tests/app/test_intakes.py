@@ -18,7 +18,10 @@ from miner.network.gateway.stand_in import StandIn
 from miner.network.server import serve
 from miner.settings import load
 from miner.settings.listening import ListenLimits
+from tests.app.executors import Executor
 from tests.app.running import Running
+
+pytestmark = pytest.mark.long
 
 LIMITS = ListenLimits(max_body_bytes=64 * 2**20)
 
@@ -37,7 +40,9 @@ async def living(running: Running, *intakes: str) -> AsyncIterator[Running]:
 
 
 @contextlib.asynccontextmanager
-async def asking(folder: Path, engine: str, gateway: StandIn) -> AsyncIterator[Running]:
+async def asking(
+    executor: Executor, folder: Path, engine: str, gateway: StandIn
+) -> AsyncIterator[Running]:
     """A daemon that asks that gateway, often."""
     async with serve(
         gateway.application(),
@@ -53,15 +58,16 @@ async def asking(folder: Path, engine: str, gateway: StandIn) -> AsyncIterator[R
             "format": "ply",
             "ahead": 2,
         }
-        async with living(Running(folder, engine, gateway=settings), "gateway") as running:
+        asker = executor.running(folder, engine, gateway=settings)
+        async with living(asker, "gateway") as running:
             yield running
 
 
-async def test_gateways_get_their_results(tmp_path: Path) -> None:
+async def test_gateways_get_their_results(tmp_path: Path, executor: Executor) -> None:
     """Tasks of a gateway are made with their seeds and brought; no door is open for it."""
     gateway = StandIn()
     tasks = [gateway.add(prompt=f"chair {i}", seed=i) for i in range(5)]
-    async with asking(tmp_path, "Quick", gateway) as running:
+    async with asking(executor, tmp_path, "Quick", gateway) as running:
         await running.until(lambda: all(task.results for task in tasks))
         status = running.status()
         page = status["addresses"]["metrics"]
@@ -78,11 +84,11 @@ async def test_gateways_get_their_results(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_kill_in_the_middle_loses_no_task(tmp_path: Path) -> None:
+async def test_a_kill_in_the_middle_loses_no_task(tmp_path: Path, executor: Executor) -> None:
     """What was taken before the kill is made and brought by the next life, once each."""
     gateway = StandIn()
     tasks = [gateway.add(prompt=f"chair {i}") for i in range(3)]
-    async with asking(tmp_path, "Sleeping", gateway) as running:
+    async with asking(executor, tmp_path, "Sleeping", gateway) as running:
         await running.until((running.scratch / "begun").exists)
         await running.until(lambda: running.status()["queue"]["depth"] == 2)
         await running.end(signal.SIGKILL)
@@ -95,11 +101,11 @@ async def test_a_kill_in_the_middle_loses_no_task(tmp_path: Path) -> None:
     assert running.outcomes() == {"done": 3}
 
 
-async def test_a_stop_brings_what_is_done(tmp_path: Path) -> None:
+async def test_a_stop_brings_what_is_done(tmp_path: Path, executor: Executor) -> None:
     """The job that a drain waited for is at the gateway when the daemon has ended."""
     gateway = StandIn()
     task = gateway.add(prompt="a red cube")
-    async with asking(tmp_path, "Sleeping", gateway) as running:
+    async with asking(executor, tmp_path, "Sleeping", gateway) as running:
         await running.until((running.scratch / "begun").exists)
         ending = asyncio.create_task(running.end())
         await running.until(lambda: not running.status().get("ready"))

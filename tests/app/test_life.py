@@ -10,14 +10,17 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.app.executors import Executor
 from tests.app.running import OTHER, Running, calling, daemon
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-async def test_a_validator_is_answered_on_both_ways(tmp_path: Path) -> None:
+async def test_a_validator_is_answered_on_both_ways(tmp_path: Path, executor: Executor) -> None:
     """A signed request gets its splat on the connection, and a pushed task by polling."""
-    async with daemon(tmp_path) as running, calling(running) as caller:
+    async with executor.daemon(tmp_path) as running, calling(running) as caller:
         shot = await caller.generate("a red cube", seed=3)
         taken = await caller.push("a blue car", "task-1")
         polled = await caller.poll("task-1")
@@ -46,9 +49,9 @@ async def test_pages_and_counters_tell_what_happened(tmp_path: Path) -> None:
         assert '"ready":true' in ready
 
 
-async def test_a_stop_finishes_what_was_accepted(tmp_path: Path) -> None:
+async def test_a_stop_finishes_what_was_accepted(tmp_path: Path, executor: Executor) -> None:
     """SIGTERM refuses new work, lets the job in flight end, answers it and exits with 0."""
-    async with daemon(tmp_path, "Sleeping") as running, calling(running) as caller:
+    async with executor.daemon(tmp_path, "Sleeping") as running, calling(running) as caller:
         address = caller.address
         waiting = asyncio.create_task(caller.generate("a red cube"))
         await running.until((running.scratch / "begun").exists)
@@ -64,9 +67,9 @@ async def test_a_stop_finishes_what_was_accepted(tmp_path: Path) -> None:
         assert running.outcomes() == {"done": 1}
 
 
-async def test_a_second_stop_ends_at_once(tmp_path: Path) -> None:
+async def test_a_second_stop_ends_at_once(tmp_path: Path, executor: Executor) -> None:
     """The second SIGTERM does not wait for the job, and leaves no process behind."""
-    async with daemon(tmp_path, "Sleeping") as running, calling(running) as caller:
+    async with executor.daemon(tmp_path, "Sleeping") as running, calling(running) as caller:
         await caller.push("a red cube", "task-1")
         await running.until((running.scratch / "begun").exists)
         pids = running.worker_pids()
@@ -80,9 +83,11 @@ async def test_a_second_stop_ends_at_once(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_the_limit_of_a_drain_leaves_promises_for_the_next_life(tmp_path: Path) -> None:
+async def test_the_limit_of_a_drain_leaves_promises_for_the_next_life(
+    tmp_path: Path, executor: Executor
+) -> None:
     """A promised job that outlasts the drain is done in the next life; a waiting one is told."""
-    async with daemon(tmp_path, "Sleeping", queue={"drain_seconds": 0.2}) as running:
+    async with executor.daemon(tmp_path, "Sleeping", queue={"drain_seconds": 0.2}) as running:
         async with calling(running) as caller:
             await caller.push("a red cube", "task-1")
             waiting = asyncio.create_task(caller.generate("a blue car"))
@@ -170,9 +175,9 @@ async def test_a_start_that_cannot_be_is_refused(tmp_path: Path, change: str, ke
     assert "Traceback" not in running.log.read_text()
 
 
-async def test_a_stop_while_loading_ends_in_order(tmp_path: Path) -> None:
+async def test_a_stop_while_loading_ends_in_order(tmp_path: Path, executor: Executor) -> None:
     """SIGTERM before ready takes down what is up, and exits with 0."""
-    running = Running(tmp_path, "SlowToLoad")
+    running = executor.running(tmp_path, "SlowToLoad")
     await running.start(ready=False)
     await running.until(lambda: bool(running.status()))
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from urllib.request import urlopen
 
 from miner.network.control_client import ask
-from tests.app.running import Running, calling, daemon
+from tests.app.executors import Executor
+from tests.app.running import calling, daemon
 
 QUICK = {"failures": 2, "cool_down_seconds": 0.3, "max_cool_down_seconds": 0.3, "steps": []}
 
 
-async def test_the_service_goes_on_and_comes_back(tmp_path: Path) -> None:
+async def test_the_service_goes_on_and_comes_back(tmp_path: Path, executor: Executor) -> None:
     """The primary breaks and is mended: every request is answered, by whom the status says."""
-    async with daemon(tmp_path, "Breakable", rollback=QUICK) as running, calling(running) as caller:
+    async with (
+        executor.daemon(tmp_path, "Breakable", rollback=QUICK) as running,
+        calling(running) as caller,
+    ):
         well = await caller.generate("0")
         (running.scratch / "broken").touch()
         broken = [await caller.generate(f"broken {number}") for number in range(4)]
@@ -27,7 +30,10 @@ async def test_the_service_goes_on_and_comes_back(tmp_path: Path) -> None:
                 assert (await caller.generate(f"mended {number}")).dendrite.status_code == 200
         back = await caller.generate("back")
         told = running.status()["rollback"]
-        text = await asyncio.to_thread(page, running)
+        counted = {
+            state: running.counted("miner_rollback_changes_total", state=state)
+            for state in ("open", "half_open", "closed")
+        }
 
     assert (well.generator, back.generator) == ("triposr", "triposr")
     assert {reply.generator for reply in broken} == {"dreamgaussian"}
@@ -35,18 +41,12 @@ async def test_the_service_goes_on_and_comes_back(tmp_path: Path) -> None:
     states = [change["state"] for change in told["changes"]]
     assert states[0] == "open"
     assert states[-2:] == ["half_open", "closed"]
-    for state in ("open", "half_open", "closed"):
-        counted = sum(
-            float(line.rpartition(" ")[2])
-            for line in text.splitlines()
-            if line.startswith("miner_rollback_changes_total{") and f'state="{state}"' in line
-        )
-        assert counted == states.count(state)
+    assert counted == {state: states.count(state) for state in counted}
 
 
-async def test_a_decision_by_hand_survives_a_kill(tmp_path: Path) -> None:
+async def test_a_decision_by_hand_survives_a_kill(tmp_path: Path, executor: Executor) -> None:
     """Rolled back by hand, killed and started again, it is still rolled back; then restored."""
-    async with daemon(tmp_path, "Breakable", rollback=QUICK) as running:
+    async with executor.daemon(tmp_path, "Breakable", rollback=QUICK) as running:
         ask(running.state_dir, "POST", "rollback")
         async with calling(running) as caller:
             before = await caller.generate("a red cube")
@@ -75,8 +75,3 @@ async def test_a_pin_in_the_file_holds_after_a_reload(tmp_path: Path) -> None:
 
     assert told["applied"] == ["rollback.pin"]
     assert made.generator == "dreamgaussian"
-
-
-def page(running: Running) -> str:
-    with urlopen(f"{running.status()['addresses']['metrics']}/metrics", timeout=10) as reply:
-        return str(reply.read().decode())

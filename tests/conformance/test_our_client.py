@@ -17,8 +17,9 @@ from miner.network.synapse import Synapse
 from tests.conformance.conftest import Officials
 from tests.conformance.environments import INSTALL_SECONDS, REQUIREMENTS
 from tests.conformance.our_miner import DENIED, VALIDATOR, hotkey_of
-from tests.conformance.peers import OfficialServer, free_port
+from tests.conformance.peers import OfficialServer
 from tests.conformance.seen import outcome
+from tests.fakes.ports import closed_port
 
 pytestmark = pytest.mark.timeout(INSTALL_SECONDS * 2)
 
@@ -81,13 +82,13 @@ async def test_the_same_answer_as_by_the_official_client(
 @pytest.mark.parametrize("version", REQUIREMENTS)
 async def test_a_closed_port_is_unavailable(officials: Officials, version: str) -> None:
     """Nobody listening is 503 with the official text."""
-    client, port = officials.client(version), free_port()
-    hotkey = hotkey_of("//Miner")
+    client, hotkey = officials.client(version), hotkey_of("//Miner")
 
-    theirs = await asyncio.to_thread(client.call, port, hotkey, "Generate3D", prompt="a cube")
-    async with Dendrite(Keypair.create_from_uri(VALIDATOR)) as dendrite:
-        synapse = Generate3D(prompt="a cube")
-        by_ours = await dendrite.call(f"127.0.0.1:{port}", hotkey, synapse, timeout=20.0)
+    with closed_port() as port:
+        theirs = await asyncio.to_thread(client.call, port, hotkey, "Generate3D", prompt="a cube")
+        async with Dendrite(Keypair.create_from_uri(VALIDATOR)) as dendrite:
+            synapse = Generate3D(prompt="a cube")
+            by_ours = await dendrite.call(f"127.0.0.1:{port}", hotkey, synapse, timeout=20.0)
 
     assert outcome(by_ours.model_dump()) == outcome(theirs)
 

@@ -25,7 +25,7 @@ from tests.conformance.our_miner import MINER, VALIDATOR, hotkey_of
 from tests.conformance.relay import OfficialValidator, behind_official_axon
 from tests.validator.rig import START, WallClock, sound_results
 
-pytestmark = pytest.mark.timeout(INSTALL_SECONDS * 2)
+pytestmark = [pytest.mark.timeout(INSTALL_SECONDS * 2), pytest.mark.long]
 
 STRANGER = "//Stranger"
 NOW = int(START)

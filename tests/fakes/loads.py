@@ -18,6 +18,8 @@ Progress = Callable[[str, int, int], None]
 
 __all__ = ["Breakable", "Brief", "Holding", "Ill", "Quick", "Sleeping", "SlowToLoad"]
 
+ILLNESSES = ("crash", "hang", "out of memory")
+
 
 class Breakable(Quick):
     """Has two generators; the first one fails while there is a file "broken"."""
@@ -49,15 +51,16 @@ class Brief(Quick):
 
 
 class Ill(Quick):
-    """Of fifty jobs one crashes, one hangs for good and one runs out of memory."""
+    """Crashes, hangs for good and runs out of memory: each once early, and then at random."""
 
     def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
-        match random.randrange(50):
-            case 0:
+        early = (name for name in ILLNESSES if self.first_time(name))
+        match next(early, None) or random.choice([*ILLNESSES, *["well"] * 47]):
+            case "crash":
                 ctypes.string_at(0)
-            case 1:
+            case "hang":
                 ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the GIL
-            case 2:
+            case "out of memory":
                 raise OutOfMemory("reconstruct", "the device ran out of memory")
         return super().generate(spec, progress, cancel, plan)
 

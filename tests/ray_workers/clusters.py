@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = {"PYTHONPATH": str(ROOT)}
+
+WATCHFUL = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+"""A head that counts a node as dead after seconds; a node that is merely slow has ten for each."""
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 
@@ -50,19 +52,23 @@ NOTHING: Mapping[str, int] = MappingProxyType({})
 class Nodes:
     """A cluster: a head that holds no workers, and nodes that come and go."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
-        self.port = port or free_port()
         self._cluster: Cluster
-        self._start()
+        self._start(port=0)
 
-    def _start(self) -> None:
+    def _start(self, port: int) -> None:
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - a second, and it may be missing
 
         self._cluster = Cluster()
         self.head = self._cluster.add_node(
-            num_cpus=0, include_dashboard=False, gcs_server_port=self.port, env_vars=HERE
+            num_cpus=0,
+            include_dashboard=False,
+            gcs_server_port=port,
+            env_vars=HERE,
+            _system_config=WATCHFUL,
         )
+        self.port = int(self.address.rpartition(":")[2])
 
     @property
     def address(self) -> str:
@@ -77,7 +83,7 @@ class Nodes:
 
     def restart(self) -> None:
         """A new head at the address of the one that was closed, without any nodes."""
-        self._start()
+        self._start(self.port)
 
     def close(self) -> None:
         self._cluster.shutdown()
@@ -147,9 +153,3 @@ def raylet_of(pid: int) -> int:
 
 def raylet(node: Node) -> int:
     return int(node.all_processes["raylet"][0].process.pid)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,11 +11,12 @@ import pytest
 from miner.errors import StartupError
 from miner.ray_workers.executor import RayExecutor
 from tests.app.running import calling, daemon
-from tests.app.test_faults import endings, push_all
+from tests.app.traffic import endings, push_all
+from tests.fakes.ports import closed_port
 from tests.fakes.workers import Metrics, Time, alive, until
-from tests.ray_workers.clusters import ROOT, cluster, free_port, needs_ray, on_ray, settings_for
+from tests.ray_workers.clusters import ROOT, cluster, needs_ray, on_ray, settings_for
 
-pytestmark = needs_ray
+pytestmark = [needs_ray, pytest.mark.long]
 
 
 async def test_a_cluster_of_this_host_alone(tmp_path: Path) -> None:
@@ -107,11 +108,12 @@ async def test_other_versions_are_refused(tmp_path: Path) -> None:
 
 async def test_no_cluster_at_all(tmp_path: Path) -> None:
     """An address where no head answers ends the start, with a word that names it."""
-    address = f"127.0.0.1:{free_port()}"
-    settings = settings_for(tmp_path, address, start_seconds=3.0)
-    with pytest.raises(StartupError, match=f"no Ray cluster at {address}"):
-        async with RayExecutor(settings, Metrics(Time())):
-            raise AssertionError
+    with closed_port() as port:
+        address = f"127.0.0.1:{port}"
+        settings = settings_for(tmp_path, address, start_seconds=3.0)
+        with pytest.raises(StartupError, match=f"no Ray cluster at {address}"):
+            async with RayExecutor(settings, Metrics(Time())):
+                raise AssertionError
 
 
 def descendants(pid: int) -> list[int]:

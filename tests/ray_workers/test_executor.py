@@ -17,7 +17,7 @@ from miner.job import Plan
 from tests.fakes.workers import job, until
 from tests.ray_workers.clusters import Nodes, cluster, needs_ray, on_ray, raylet, raylet_of
 
-pytestmark = needs_ray
+pytestmark = [needs_ray, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ import pytest
 from tests.soak.run import soak
 from tests.soak.verdict import judge
 
+pytestmark = pytest.mark.long
+
 FAULTS = ("disk full", "worker killed", "chain out", "replies cut", "daemon killed")
 PATIENCE_SECONDS = 300.0
 """For each recovery; no rule is about this number."""

@@ -21,6 +21,7 @@ MISSING = why_not()
 pytestmark = [
     pytest.mark.skipif(MISSING is not None, reason=f"a real systemd: {MISSING}"),
     pytest.mark.timeout(600),
+    pytest.mark.long,
 ]
 
 MINER = "/opt/splat-miner/venv/bin/miner"

@@ -19,7 +19,7 @@ from miner.commands.demo_miner import DemoMiner, running, write_settings
 from tests.app.running import daemon as quick_daemon
 from tests.web.browser import PATIENCE_SECONDS, Browser, Page, browser, program
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 OUT = Path("out/web")
 TOKEN = "0123456789abcdef-of-this-test"
