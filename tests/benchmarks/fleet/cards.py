@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from miner.errors import ChannelError, JobCancelled
+from miner.gpu.plan import Card as PlannedCard
+from miner.gpu.plan import MemoryPlan, StagePlan
 from miner.job import Asset
 from miner.settings import Settings, WorkerSettings
 from miner.workers.changes import Changes
@@ -54,6 +56,17 @@ MEMORY = {"resident": 3 * GIB, "gpu_allocated": 11 * GIB, "gpu_reserved": 12 * G
     "gpu_used": 15 * GIB,
     "gpu_total": 24 * GIB,
 }
+
+PLAN = MemoryPlan(
+    PlannedCard("simulated card", 24 * GIB, 24 * GIB, (8, 9), 64 * GIB),
+    tuple(
+        StagePlan(part, part, "bf16", "resident", 4 * GIB, GIB, None, "fits")
+        for part in ("text encoder", "transformer", "autoencoder")
+    ),
+    "simulated",
+    peak_bytes=16 * GIB,
+    limit_bytes=22 * GIB,
+).as_json()
 
 _pids = count(10_000)
 
@@ -149,7 +162,7 @@ class CardWorker:
             "warm_up_seconds": self._card.mean_seconds,
             "generators": ["simulated"],
             "device": "simulated card",
-            "plan": {},
+            "plan": dict(PLAN),
             "memory": MEMORY,
         }
         self._say(Message(ready))

@@ -57,9 +57,7 @@ class Fleet:
         self.journal = Journal()
         self.record = Record(scenario)
         clock = asyncio.get_running_loop().time
-        self.queue = JobQueue(
-            cards, self.journal, QUEUE, metrics, clock, lambda: 1e9 + clock()
-        )
+        self.queue = JobQueue(cards, self.journal, QUEUE, metrics, clock, lambda: 1e9 + clock())
         self._clock = clock
         self._began = clock()
 
