@@ -180,6 +180,16 @@ def test_a_reading_that_ends_takes_its_series_away(metrics: Metrics) -> None:
     assert metrics.registry.get_sample_value("miner_worker_heartbeat_age_seconds", labels) is None
 
 
+def test_the_state_shown_is_the_last_one_told(metrics: Metrics) -> None:
+    """One state of a worker is 1, whichever it was in before."""
+    for state in ("ready", "ready", "busy", "ready", "restarting"):
+        metrics.worker(WorkerHealth("0", state))
+        for other in ("ready", "busy", "restarting"):
+            labels = {"worker": "0", "state": other}
+            shown = metrics.registry.get_sample_value("miner_worker_state", labels)
+            assert shown == (other == state)
+
+
 def test_one_generator_is_active(metrics: Metrics) -> None:
     """The one before is shown as 0, not forgotten."""
     metrics.generator_active("triposr")

@@ -50,7 +50,9 @@ class PlanWatch:
 
     def __init__(self, metrics: PlanMetrics) -> None:
         self._metrics = metrics
-        self._plans: dict[str, MemoryPlan] = {}  # by worker; the last one told of
+        # By worker: the last one told of, with what it was read from. Of a large fleet most are the
+        # same object from one look to the next, and need not be read again.
+        self._plans: dict[str, tuple[Mapping[str, Any], MemoryPlan]] = {}
         self._over: dict[tuple[str, str], int] = {}  # by worker and figure; the highest told of
 
     def look(self, workers: Sequence[PlannedWorker]) -> None:
@@ -65,9 +67,8 @@ class PlanWatch:
 
     def _look_at(self, worker: PlannedWorker) -> dict[str, int]:
         """What each component of one worker took for itself, and all together."""
-        plan = MemoryPlan.from_json(worker.plan)
-        if plan != self._plans.get(worker.name):
-            self._plans[worker.name] = plan
+        plan, is_new = self._plan_of(worker)
+        if is_new:
             self._over = {key: peak for key, peak in self._over.items() if key[0] != worker.name}
             log.info("memory_plan", worker=worker.name, **log_fields(plan))
         found = compare(plan, peaks_of(worker.memory))
@@ -77,3 +78,12 @@ class PlanWatch:
                 self._over[key] = one.measured_bytes
                 log.warning("memory_plan_exceeded", worker=worker.name, comparison=str(one))
         return {one.what: one.own_bytes for one in found}
+
+    def _plan_of(self, worker: PlannedWorker) -> tuple[MemoryPlan, bool]:
+        """A worker's plan, and whether it is another than the last one told of."""
+        said, known = self._plans.get(worker.name, ({}, None))
+        if known is not None and said is worker.plan:
+            return known, False
+        plan = MemoryPlan.from_json(worker.plan)
+        self._plans[worker.name] = worker.plan, plan
+        return plan, plan != known

@@ -34,10 +34,21 @@ class WorkerMetrics(Part):
         super().__init__()
         self._workers = _WorkerInstruments(self.registry)
         self._devices = _DeviceInstruments(self.registry)
+        self._lives: dict[str, tuple[object, ...]] = {}  # by worker: what was last shown of it
 
     def worker(self, health: WorkerReading) -> None:
         """How a worker is. A reading that is no longer there takes its series away."""
         worker = self._bound("worker", health.name)
+        set_or_remove(self._workers.heartbeat, (worker,), health.heartbeat_age)
+        for reading, gauge in self._workers.memory.items():
+            set_or_remove(gauge, (worker,), health.memory.get(reading))
+        # The rest is two dozen series that seldom change: a large fleet is read every 2 s.
+        life = health.state, health.node, health.generators, dict(health.load_seconds)
+        if self._lives.get(health.name) != life:
+            self._lives[health.name] = life
+            self._show_life(worker, health)
+
+    def _show_life(self, worker: str, health: WorkerReading) -> None:
         for state in WORKER_STATES:
             self._workers.state.labels(worker, state).set(state == health.state)
         if health.node:
@@ -45,9 +56,6 @@ class WorkerMetrics(Part):
         if health.generators:
             held = self._bound("worker_generators", ",".join(health.generators))
             self._workers.generators.labels(worker).info({"generators": held})
-        set_or_remove(self._workers.heartbeat, (worker,), health.heartbeat_age)
-        for reading, gauge in self._workers.memory.items():
-            set_or_remove(gauge, (worker,), health.memory.get(reading))
         for reason in RESTARTS:  # from the start, so that a rate can see the first of them
             self._workers.restarts.labels(worker, self._bound("restart", reason))
         for stage, seconds in health.load_seconds.items():

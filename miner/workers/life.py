@@ -132,7 +132,8 @@ class Life:
         readiness: None until it is warm.
         leaving: why it is to end after its jobs; it gets no new ones.
 
-    ``changed`` is called whenever capacity or anything that is shown of it may be different.
+    ``changed`` is called whenever capacity or state may be different; not when only the time of the
+    last sign of life and the memory are.
     """
 
     def __init__(
@@ -288,11 +289,16 @@ class Life:
         self.seen_at = self._tools.clock()
         if message.type == ALIVE:
             self.memory = message.head["memory"]
-            self._changed()
         return message
 
     def _take(self, message: Message) -> None:
-        """Does what a message of a ready worker asks for."""
+        """Does what a message of a ready worker asks for.
+
+        A sign of life changes nothing that anybody waits for: of a large fleet there is one every
+        millisecond, and whoever shows its time and memory looks for himself.
+        """
+        if message.type == ALIVE:
+            return
         number = message.head.get("number")
         if message.type == PROGRESS and (flight := self.flights.get(number)):
             flight.progress(message.head["stage"], message.head["done"], message.head["total"])
