@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from miner.errors import ChannelError
@@ -40,7 +41,7 @@ from miner.ray_workers.wire import (
     one_line,
     versions,
 )
-from miner.workers.channel import AsyncChannel, Message
+from miner.workers.channel import AsyncChannel
 from miner.workers.worker import die_with
 
 WATCH_SECONDS = 1.0
@@ -49,7 +50,11 @@ WATCH_SECONDS = 1.0
 SHUTDOWN_SECONDS = 1.0
 """For Ray to take leave; a cluster of ours is killed with this process, in whatever state."""
 
-GROUPS = {"telling": 1, "listening": 1}
+MAX_CALLS = 2
+"""At an actor: the one that waits for news, and one that brings some."""
+
+LINGER_SECONDS = 0.02
+"""Before a call that only listens: what a worker has said is often followed by its next job."""
 
 
 class Bridge:
@@ -110,7 +115,7 @@ class Bridge:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             elif message.type == TELL and key in self._remotes:
-                self._remotes[key].tell(message)
+                self._remotes[key].tell(message.payload)
             elif message.type == END and key in self._remotes:
                 self._remotes[key].end()
 
@@ -128,13 +133,18 @@ class Remote:
         self.key = key
         self._channel = channel
         self._ray = ray
-        self._inward: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._inward: list[bytes] = []
         self._ended = asyncio.Event()
         self._actor: Any = None
+        self._exchange: Any = None  # once the actor serves
+        self._calls: asyncio.Queue[Any] = asyncio.Queue()  # answers to be, in order
+        self._open = 0
+        self._numbers = count(1)
 
-    def tell(self, message: Message) -> None:
+    def tell(self, framed: bytes) -> None:
         """Passes a message on to the actor, after those before it."""
-        self._inward.put_nowait(message)
+        self._inward.append(framed)
+        self._call()
 
     def end(self) -> None:
         """Has ``run`` return."""
@@ -147,6 +157,7 @@ class Remote:
         try:
             await asyncio.wait((work, ended), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._exchange = None
             for task in (work, ended):
                 task.cancel()
             with contextlib.suppress(Exception):  # it may be dead, or the cluster
@@ -165,29 +176,32 @@ class Remote:
                 return wrong
             await actor.start.remote(engine)
             await self._tell_daemon(BORN, pid=hello["pid"], node=hello["node"])
-            telling = asyncio.create_task(self._pass_in(actor))
-            try:
-                await self._pass_out(actor)
-            finally:
-                telling.cancel()
+            self._exchange = actor.exchange
+            await self._pass_out()
             return "it ended"
         except Exception as error:  # the border: how an actor died is told in words
             return one_line(error)
 
-    async def _pass_in(self, actor: Any) -> None:
-        """One message after the other: calls on an actor with threads keep no order."""
-        tell = actor.tell.options(concurrency_group="telling")
-        while (message := await self._inward.get()) is not None:
-            await tell.remote(dict(message.head["say"]), message.payload)
+    def _call(self) -> None:
+        """Makes the next call, where there is something to tell or nobody listens."""
+        wanted = self._inward or not self._open
+        if self._exchange is not None and wanted and self._open < MAX_CALLS:
+            told, self._inward = b"".join(self._inward), []
+            self._open += 1
+            self._calls.put_nowait(self._exchange.remote(next(self._numbers), told))
 
-    async def _pass_out(self, actor: Any) -> None:
-        listen = actor.listen.options(concurrency_group="listening")
-        while True:
-            for said in await listen.remote():
-                if said is None:
-                    return
-                head, payload = said
-                await self._tell_daemon(SAID, payload, say=head)
+    async def _pass_out(self) -> None:
+        """Until the actor has ended. Answers may overtake each other too: one is awaited."""
+        loop = asyncio.get_running_loop()
+        self._call()
+        while (said := await (await self._calls.get())) is not None:
+            self._open -= 1
+            if said:
+                await self._tell_daemon(SAID, said)
+            if self._inward:
+                self._call()
+            elif not self._open:
+                loop.call_later(LINGER_SECONDS, self._call)
 
     async def _tell_daemon(self, kind: str, payload: bytes = b"", **head: Any) -> None:
         await self._channel.send({"type": kind, "worker": self.key, **head}, payload)
@@ -224,7 +238,7 @@ def _place(ray: Any, head: Mapping[str, Any]) -> Any:
         **{"num_cpus": 0, **wishes},
         max_restarts=0,
         max_task_retries=0,
-        concurrency_groups=GROUPS,
+        max_concurrency=MAX_CALLS,
         scheduling_strategy="SPREAD",
     )
     return made(WorkerActor).remote()

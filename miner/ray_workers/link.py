@@ -30,6 +30,7 @@ from miner.ray_workers.wire import (
     UNFIT,
     Node,
     nodes_of,
+    unframed,
 )
 from miner.settings import RaySettings, bridge_environment, remote_environment
 from miner.workers.changes import Changes
@@ -194,7 +195,8 @@ class Link:
     def _take(self, worker: RemoteWorker, message: Message) -> None:
         head = message.head
         if message.type == SAID:
-            worker.hear(Message(head["say"], message.payload))
+            for said in unframed(message.payload):
+                worker.hear(said)
         elif message.type == BORN:
             worker.is_born(int(head["pid"]), str(head["node"]))
         elif message.type == UNFIT:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from miner.errors import ChannelError
-from miner.ray_workers.wire import END, TELL
+from miner.ray_workers.wire import END, TELL, framed
 from miner.workers.channel import AsyncChannel, Message
 
 
@@ -21,8 +21,8 @@ class RemoteChannel:
     def __init__(self, key: str, bridge: AsyncChannel) -> None:
         self.heard: asyncio.Queue[Message | None] = asyncio.Queue()
         self.is_open = True
-        self._key = key
         self._bridge = bridge
+        self._tell = {"type": TELL, "worker": key}
 
     async def send(self, head: Mapping[str, Any], payload: bytes = b"") -> None:
         """Hands a message over.
@@ -32,12 +32,12 @@ class RemoteChannel:
         """
         if not self.is_open:
             raise ChannelError("the worker has gone")
-        await self._bridge.send({"type": TELL, "worker": self._key, "say": dict(head)}, payload)
+        await self._bridge.send(self._tell, framed(Message(head, payload)))
 
     def post(self, head: Mapping[str, Any]) -> None:
         """Sends a small message without waiting."""
         if self.is_open:
-            self._bridge.post({"type": TELL, "worker": self._key, "say": dict(head)})
+            self._bridge.post(self._tell, framed(Message(head)))
 
     async def receive(self) -> Message | None:
         """The next message of the worker; None once it has gone and all was read."""

@@ -3,22 +3,53 @@
     to the bridge      connect, spawn, tell, end
     from the bridge    joined | refused, nodes, born | unfit, said, gone, lost
 
-``tell`` and ``said`` carry messages of a worker as they are (see ``workers/messages.py``), with the
-key of the worker: one for each of its lives. Uses nothing of Ray.
+``tell`` and ``said`` carry messages of a worker (see ``workers/messages.py``) as their payload, one
+framed after the other: nobody on the way looks into them. All have the key of the worker: one for
+each of its lives. Uses nothing of Ray.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from miner.errors import ChannelError
 from miner.version import VERSION
+from miner.workers.channel import PREFIX_BYTES, Message, pack, unpack_head, unpack_prefix
 
 CONNECT, SPAWN, TELL, END = "connect", "spawn", "tell", "end"
 JOINED, REFUSED, NODES = "joined", "refused", "nodes"
 BORN, UNFIT, SAID, GONE, LOST = "born", "unfit", "said", "gone", "lost"
+
+
+def framed(message: Message) -> bytes:
+    """A message as bytes, which others may follow.
+
+    Raises:
+        ChannelError: longer than a message may be.
+    """
+    return pack(message) + message.payload
+
+
+def unframed(data: bytes) -> Iterator[Message]:
+    """The messages that were framed one after the other.
+
+    Raises:
+        ChannelError: not such messages.
+    """
+    at = 0
+    while at < len(data):
+        head_at = at + PREFIX_BYTES
+        if head_at > len(data):
+            raise ChannelError("it ends in the middle of a message")
+        head_bytes, payload_bytes = unpack_prefix(data[at:head_at])
+        payload_at = head_at + head_bytes
+        at = payload_at + payload_bytes
+        if at > len(data):
+            raise ChannelError("it ends in the middle of a message")
+        yield Message(unpack_head(data[head_at:payload_at]), data[payload_at:at])
 
 
 @dataclass(frozen=True)

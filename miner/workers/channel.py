@@ -32,6 +32,7 @@ MAX_PAYLOAD_BYTES = 1 << 29
 """Above the largest asset: 500,000 Gaussians with all harmonics are 124 MB as PLY."""
 
 _PREFIX = struct.Struct(">IQ")
+PREFIX_BYTES = _PREFIX.size
 _CHUNK_BYTES = 1 << 20
 
 
@@ -131,10 +132,10 @@ class AsyncChannel:
         except OSError as error:
             raise ChannelError(f"the other end has gone: {error}") from error
 
-    def post(self, head: Mapping[str, Any]) -> None:
+    def post(self, head: Mapping[str, Any], payload: bytes = b"") -> None:
         """Sends a small message without waiting; to an end that has gone it goes nowhere."""
         if not self._writer.is_closing():
-            self._writer.write(pack(Message(head)))
+            self._writer.write(pack(Message(head, payload)) + payload)
 
     async def receive(self) -> Message | None:
         """The next message; None when the other end has closed the channel between two.

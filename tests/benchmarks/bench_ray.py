@@ -5,7 +5,8 @@
 A cluster of this host alone, actors that only sleep: 1 s and 20 s for a job, in real time, and send
 back 450 kB. As many jobs are in hand at any time as there are workers, as the queue has it, through
 the executor that the daemon uses. Linear would be one job for each worker in the time that it
-sleeps; the share of that is told. An actor is a process of some 100 MB: 64 want 7 GB of memory.
+sleeps; the share of that is told, and the processor time of a job, with what the processes use for
+themselves meanwhile. An actor is a process of some 100 MB: 64 want 7 GB of memory.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from miner.job import Job, JobSpec, new_job_id
 from miner.ray_workers.executor import RayExecutor
 from miner.settings import Settings, load_settings
 from miner.workers.local_executor import LocalExecutor
+from tests.benchmarks.processor_time import processor_seconds, shown
 
 ENGINE = "tests.benchmarks.sleeping_engine:SleepingEngine"
 WORKERS = (1, 4, 16, 64)
@@ -88,7 +90,7 @@ async def all_ready(executor: RayExecutor, workers: int) -> None:
 
 
 async def measure(workers: int, folder: str) -> bool:
-    """Prints one line; whether the targets are reached."""
+    """Prints how it went; whether the targets are reached."""
     began = time.perf_counter()
     async with RayExecutor(settings_for(folder, workers), NoMetrics(), ENGINE) as executor:
         await all_ready(executor, workers)
@@ -96,12 +98,15 @@ async def measure(workers: int, folder: str) -> bool:
         text = f"{workers:3d} workers: ready after {start:5.1f} s"
         if workers == 1:
             text += f", {await overhead(executor):.1f} ms a job"
+        print(text, flush=True)
         reached = True
         for seconds, target in TARGETS.items():
+            before = processor_seconds()
             share = await share_of_linear(executor, workers, seconds)
+            spent = shown(before, processor_seconds(), workers * ROUNDS[seconds])
             reached = reached and share >= target
-            text += f", {share:.3f} of linear at {seconds:g} s (target {target})"
-        print(text, flush=True)
+            text = f"{share:.3f} of linear at {seconds:g} s (target {target})"
+            print(f"             {text}, {spent}", flush=True)
         return reached
 
 
