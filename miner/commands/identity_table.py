@@ -10,6 +10,7 @@ from miner.commands.top_words import duration, plain
 HEADINGS = ("identity", "hotkey", "waiting", "peers", "read", "standing", "state")
 NUMBERS = ("waiting", "peers", "read")
 HOTKEY_CHARACTERS = 10
+NONE = "-"
 LEAST_SHOWN = ("identity", "waiting", "state")
 """Of a narrow terminal."""
 
@@ -20,16 +21,23 @@ def several(status: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return found if len(found) > 1 else []
 
 
-def cells(identity: Mapping[str, Any]) -> dict[str, str]:
-    """One row, by the headings; the last says "ready", or what keeps it from that."""
+def rows(identities: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One of each, by the headings, without those that are not known of any."""
+    found = [_row(one) for one in identities]
+    told = [name for name in HEADINGS if any(row[name] != NONE for row in found)]
+    return [{name: row[name] for name in told} for row in found]
+
+
+def _row(identity: Mapping[str, Any]) -> dict[str, str]:
+    """The last cell says "ready", or what keeps it from that."""
     peers = identity.get("peers") or {}
     age = peers.get("age_seconds")
     values = (
         plain(identity.get("name")),
-        short(identity.get("hotkey")) or "-",
+        short(identity.get("hotkey")) or NONE,
         str(identity.get("waiting", 0)),
-        str(peers.get("count", "-")),
-        "-" if age is None else f"{duration(age)} ago",
+        str(peers.get("count", NONE)),
+        f"{duration(age)} ago" if age else NONE,
         standing(identity.get("chain")),
         _state(identity.get("reasons") or []),
     )
@@ -39,7 +47,7 @@ def cells(identity: Mapping[str, Any]) -> dict[str, str]:
 def standing(chain: Mapping[str, Any] | None) -> str:
     """Our place in a subnet, in few words; a dash where no chain is watched."""
     if chain is None:
-        return "-"
+        return NONE
     netuid, found = chain.get("netuid"), chain.get("standing")
     if not found:
         return f"netuid {netuid} not read yet"
@@ -51,14 +59,15 @@ def standing(chain: Mapping[str, Any] | None) -> str:
 
 def lines(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of plain text, as wide as what is in it."""
-    rows = [dict(zip(HEADINGS, HEADINGS, strict=True)), *map(cells, identities)]
-    widths = {name: max(len(row[name]) for row in rows) for name in HEADINGS}
+    told = rows(identities)
+    names = {name: name for name in told[0]}
+    widths = {name: max(len(row[name]) for row in (names, *told)) for name in names}
     return [
         "  ".join(
             f"{text:>{widths[name]}}" if name in NUMBERS else f"{text:<{widths[name]}}"
             for name, text in row.items()
         ).rstrip()
-        for row in rows
+        for row in (names, *told)
     ]
 
 

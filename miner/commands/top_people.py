@@ -13,7 +13,7 @@ from miner.commands.identity_table import (
     HEADINGS,
     LEAST_SHOWN,
     NUMBERS,
-    cells,
+    rows,
     several,
     short,
 )
@@ -27,7 +27,8 @@ def identities(ours: Sequence[Mapping[str, Any]], columns: int) -> RenderableTyp
     """One line for each; those in trouble first where not all have room."""
     shown = sorted(ours, key=lambda one: bool(one.get("ready")))[:MAX_IDENTITIES]
     listed = [one for one in ours if one in shown]
-    names = HEADINGS if columns >= MEDIUM_COLUMNS else LEAST_SHOWN
+    cells = rows(listed)
+    names = [name for name in cells[0] if columns >= MEDIUM_COLUMNS or name in LEAST_SHOWN]
     found = table()
     for name in names:
         last = name == HEADINGS[-1]
@@ -39,11 +40,10 @@ def identities(ours: Sequence[Mapping[str, Any]], columns: int) -> RenderableTyp
             ratio=1 if last else None,
             min_width=8 if last else None,
         )
-    for one in listed:
-        row: dict[str, RenderableType] = {**cells(one)}
+    for one, row in zip(listed, cells, strict=True):
         style = GOOD if one.get("ready") else BAD
-        row["state"] = Text(str(row["state"]), style=style, no_wrap=True, overflow="ellipsis")
-        found.add_row(*(row[name] for name in names))
+        *others, state = (row[name] for name in names)
+        found.add_row(*others, Text(state, style=style))
     ready = sum(bool(one.get("ready")) for one in ours)
     more = f", {len(ours) - len(listed)} not shown" if len(ours) > len(listed) else ""
     return panel(f"identities: {ready} of {len(ours)} ready{more}", found)
