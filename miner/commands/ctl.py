@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from miner.commands.console import result
+from miner.commands.identity_table import lines, several
 from miner.network.control_client import ask
 from miner.settings import load
 
@@ -33,9 +34,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The whole answer, as J
 def status(
     state_dir: StateDirOption = None, config_file: ConfigOption = None, as_json: JsonOption = False
 ) -> int:
-    """Say how the daemon is; the exit status is 75 while it takes no new work."""
+    """Say how the daemon is; the exit status is 75 while it takes no new work.
+
+    Of several hotkeys there is a line each.
+    """
     answer = ask(_state_dir(state_dir, config_file), "GET", "status")
-    _tell(answer, as_json, _status_line)
+    _tell(answer, as_json, _status_words)
     return 0 if answer.get("ready") else NOT_READY
 
 
@@ -117,6 +121,12 @@ def _tell(answer: Mapping[str, Any], as_json: bool, line: Callable[[Any], str]) 
     result(json.dumps(answer, indent=2) if as_json else line(answer))
 
 
+def _status_words(answer: Mapping[str, Any]) -> str:
+    """One line, and a table below it where there is more than one identity."""
+    ours = several(answer)
+    return "\n".join([_status_line(answer), *(lines(ours) if ours else ())])
+
+
 def _status_line(answer: Mapping[str, Any]) -> str:
     queue, reasons = answer.get("queue", {}), answer.get("reasons", [])
     ready = "ready" if answer.get("ready") else f"not ready ({'; '.join(reasons)})"
@@ -129,10 +139,17 @@ def _status_line(answer: Mapping[str, Any]) -> str:
         *_rollback_words(answer.get("rollback")),
         f"{queue.get('depth', 0)} waiting, {queue.get('in_flight', 0)} running",
         workers or "no workers",
-        *_chain_words(answer.get("chain")),
+        *(_identity_words(answer) or _chain_words(answer.get("chain"))),
         f"up {_duration(answer.get('uptime_seconds', 0))}",
     ]
     return "; ".join(parts)
+
+
+def _identity_words(answer: Mapping[str, Any]) -> list[str]:
+    """How many take work, where there are several."""
+    ours = several(answer)
+    ready = sum(bool(one.get("ready")) for one in ours)
+    return [f"{ready} of {len(ours)} identities ready"] if ours else []
 
 
 def _chain_words(chain: Mapping[str, Any] | None) -> list[str]:

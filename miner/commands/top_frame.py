@@ -17,22 +17,31 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from miner.commands.identity_table import several, short
+from miner.commands.top_people import headline, identities, identities_lines, validators
+from miner.commands.top_pieces import (
+    BAD,
+    DIM,
+    GOOD,
+    MEDIUM_COLUMNS,
+    WARN,
+    WIDE_COLUMNS,
+    pairs,
+    panel,
+    table,
+)
 from miner.commands.top_words import duration, plain, size
 from miner.gpu.telemetry import GpuReading
 
-WIDE_COLUMNS = 110
-"""From here on two panels stand beside each other."""
-MEDIUM_COLUMNS = 78
-"""Below, columns that can be missed are left out."""
 FIXED_LINES = 24
 """Of a frame without its list of jobs, about; what is left of the height is for jobs."""
 LEAST_JOBS, MOST_JOBS = 4, 40
-MAX_VALIDATORS, MAX_DECISIONS, MAX_RUNNING, MAX_TROUBLES = 6, 4, 4, 4
-HOTKEY_CHARACTERS = 10
+MAX_DECISIONS, MAX_RUNNING, MAX_TROUBLES = 4, 4, 4
 HOT_CELSIUS = 85.0
-BAR_CELLS, LABEL_CELLS = 12, 8
+BAR_CELLS = 12
+OPERATOR = "local"
+"""The requester of jobs that were asked of none of our hotkeys."""
 
-GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 STATES = {"done": GOOD, "failed": BAD, "running": "cyan", "queued": DIM}
 WORKERS = {"ready": GOOD, "busy": "cyan", "loading": WARN, "warming": WARN}
 
@@ -66,10 +75,13 @@ def frame(reading: Reading, columns: int, lines: int) -> RenderableType:
         note = Text(plain(reading.trouble), style=BAD)
         return Panel(Group(note, Text("asking again", style=DIM)), title="miner", box=box.ROUNDED)
     answer, status = reading.answer, reading.answer["status"]
-    jobs = max(LEAST_JOBS, min(MOST_JOBS, lines - FIXED_LINES))
+    ours = several(status)
+    jobs = max(LEAST_JOBS, min(MOST_JOBS, lines - FIXED_LINES - identities_lines(ours)))
     left = (_generator(status, answer["events"]), _queue(status))
-    right = (_workers(status, reading.gpus), _validators(answer, columns))
+    right = (_workers(status, reading.gpus), validators(answer, columns))
     parts = [_headline(status, reading.at), *_troubles(status)]
+    if ours:
+        parts.append(identities(ours, columns))
     if columns >= WIDE_COLUMNS:
         grid = Table.grid(expand=True, padding=0)
         grid.add_column(ratio=1)
@@ -78,7 +90,7 @@ def frame(reading: Reading, columns: int, lines: int) -> RenderableType:
         parts.append(grid)
     else:
         parts += [*left, *right]
-    return Group(*parts, _jobs(answer["jobs"][:jobs], reading.at, columns))
+    return Group(*parts, _jobs(answer["jobs"][:jobs], reading.at, columns, bool(ours)))
 
 
 def _headline(status: Mapping[str, Any], at: float) -> RenderableType:
@@ -88,18 +100,23 @@ def _headline(status: Mapping[str, Any], at: float) -> RenderableType:
     text.append(f"  {plain(status.get('preset'))} on {plain(status.get('device'))}", style="bold")
     text.append(f"  splat-miner {plain(status.get('version'))}")
     text.append(f"  up {duration(status.get('uptime_seconds') or 0)}")
-    if hotkey := status.get("hotkey"):
-        text.append(f"  {plain(hotkey)[:HOTKEY_CHARACTERS]}…")
-    text.append(_standing(status.get("chain")))
+    if ours := several(status):
+        text.append(headline(ours))
+    else:
+        text.append(_ourselves(status))
     text.append(f"  {time.strftime('%H:%M:%S', time.localtime(at))}", style=DIM)
     return text
 
 
-def _standing(chain: Mapping[str, Any] | None) -> str:
+def _ourselves(status: Mapping[str, Any]) -> str:
+    """The only identity there is."""
+    hotkey, chain = short(status.get("hotkey")), status.get("chain")
+    name = f"  {hotkey}" if hotkey else ""
     standing = (chain or {}).get("standing") or {}
     if not standing.get("registered"):
-        return "" if chain is None else "  not registered"
-    return f"  uid {standing.get('uid')}, rank {standing.get('rank')} of {standing.get('neurons')}"
+        return name if chain is None else f"{name}  not registered"
+    place = f"uid {standing.get('uid')}, rank {standing.get('rank')} of {standing.get('neurons')}"
+    return f"{name}  {place}"
 
 
 def _troubles(status: Mapping[str, Any]) -> list[RenderableType]:
@@ -117,7 +134,7 @@ def _troubles(status: Mapping[str, Any]) -> list[RenderableType]:
 def _generator(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> RenderableType:
     rollback = status.get("rollback") or {}
     state = str(rollback.get("state", "closed"))
-    grid = _pairs()
+    grid = pairs()
     name = plain(status.get("generator") or "none")
     usual = state == "closed" and not rollback.get("steps")
     grid.add_row("in use", Text(name, style=GOOD if usual else WARN))
@@ -130,7 +147,7 @@ def _generator(status: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -
         grid.add_row("with", Text(plain(", ".join(steps)), style=WARN))
     for event in list(events)[-MAX_DECISIONS:]:
         grid.add_row(_clock(event.get("at")), Text(_decision(event), no_wrap=True))
-    return _panel("generator", grid)
+    return panel("generator", grid)
 
 
 def _decision(event: Mapping[str, Any]) -> str:
@@ -141,7 +158,7 @@ def _decision(event: Mapping[str, Any]) -> str:
 
 def _queue(status: Mapping[str, Any]) -> RenderableType:
     queue, counters = status.get("queue") or {}, status.get("counters") or {}
-    grid = _pairs()
+    grid = pairs()
     service = queue.get("service_seconds")
     took = f", {service:.1f} s each" if service else ""
     grid.add_row("waiting", f"{queue.get('depth', 0)}, {queue.get('in_flight', 0)} running{took}")
@@ -158,7 +175,7 @@ def _queue(status: Mapping[str, Any]) -> RenderableType:
     journal = status.get("journal") or {}
     kept = f"{journal.get('unfinished', 0)} unfinished, {journal.get('results', 0)} results"
     grid.add_row("journal", f"{kept}, {size(journal.get('result_bytes'))}")
-    return _panel("queue", grid)
+    return panel("queue", grid)
 
 
 def _progress(job: Mapping[str, Any]) -> RenderableType:
@@ -183,7 +200,7 @@ def _workers(status: Mapping[str, Any], gpus: Sequence[GpuReading]) -> Renderabl
     rows += [_gpu(gpu) for gpu in gpus]
     if not gpus:
         rows.append(Text("no GPU of NVIDIA's on this machine", style=DIM))
-    return _panel("workers and GPUs", Group(*rows))
+    return panel("workers and GPUs", Group(*rows))
 
 
 def _memory(worker: Mapping[str, Any]) -> RenderableType:
@@ -212,73 +229,32 @@ def _gpu(gpu: GpuReading) -> RenderableType:
     return text
 
 
-def _validators(answer: Mapping[str, Any], columns: int) -> RenderableType:
-    asked, status = answer.get("asked") or [], answer["status"]
-    table = _table()
-    if asked:
-        medium = columns >= MEDIUM_COLUMNS
-        for name in (
-            "validator",
-            *(("stake",) if medium else ()),
-            "state",
-            "tasks",
-            "ok",
-            "average",
-        ):
-            table.add_column(name, justify="left" if name in ("validator", "state") else "right")
-        for line in asked[:MAX_VALIDATORS]:
-            table.add_row(*_asked(line, medium))
-    else:
-        table.add_column("validator")
-        table.add_column("uid", justify="right")
-        table.add_column("stake", justify="right")
-        for peer in (answer.get("peers") or [])[:MAX_VALIDATORS]:
-            table.add_row(_short(peer["hotkey"]), str(peer["uid"]), f"{peer['stake'] or 0:,.0f}")
-    peers = status.get("peers")
-    title = "validators"
-    if peers is not None:
-        age = peers.get("age_seconds")
-        title += f": {peers.get('count')} hotkeys known"
-        title += "" if not age else f", read {duration(age)} ago"
-    return _panel(title, table if table.row_count else Text("none yet", style=DIM))
-
-
-def _asked(line: Mapping[str, Any], with_stake: bool) -> list[RenderableType]:
-    cooldown, average = line.get("cooldown_seconds"), line.get("average_score")
-    state, failures = plain(line.get("state")), line.get("failures") or 0
-    state += f" {cooldown:.0f} s" if cooldown else ""
-    state += f", {failures} failed" if failures else ""
-    return [
-        _short(line.get("hotkey")),
-        *((f"{line.get('stake') or 0:,.0f}",) if with_stake else ()),
-        Text(state, style=BAD if failures else ""),
-        str(line.get("tasks") or 0),
-        str(line.get("accepted") or 0),
-        "-" if average is None else f"{average:.3f}",
-    ]
-
-
-def _jobs(jobs: Sequence[Mapping[str, Any]], at: float, columns: int) -> RenderableType:
-    table = _table()
-    table.add_column("when", justify="right")
+def _jobs(
+    jobs: Sequence[Mapping[str, Any]], at: float, columns: int, whose: bool
+) -> RenderableType:
+    """The last jobs; ``whose`` adds the identity that each was asked of."""
+    found = table()
+    found.add_column("when", justify="right")
     if columns >= MEDIUM_COLUMNS:
-        table.add_column("by")
-    table.add_column("prompt", ratio=1, min_width=8, no_wrap=True, overflow="ellipsis")
-    table.add_column("state")
+        found.add_column("by")
+        if whose:
+            found.add_column("identity")
+    found.add_column("prompt", ratio=1, min_width=8, no_wrap=True, overflow="ellipsis")
+    found.add_column("state")
     if columns >= MEDIUM_COLUMNS:
-        table.add_column("generator")
-    table.add_column("took", justify="right")
+        found.add_column("generator")
+    found.add_column("took", justify="right")
     if columns >= WIDE_COLUMNS:
-        table.add_column("waited", justify="right")
-        table.add_column("score", justify="right")
-        table.add_column("size", justify="right")
-        table.add_column("for")
+        found.add_column("waited", justify="right")
+        found.add_column("score", justify="right")
+        found.add_column("size", justify="right")
+        found.add_column("for")
     for job in jobs:
-        table.add_row(*_job(job, at, columns))
-    return _panel("last jobs", table if jobs else Text("none yet", style=DIM))
+        found.add_row(*_job(job, at, columns, whose))
+    return panel("last jobs", found if jobs else Text("none yet", style=DIM))
 
 
-def _job(job: Mapping[str, Any], at: float, columns: int) -> list[RenderableType]:
+def _job(job: Mapping[str, Any], at: float, columns: int, whose: bool) -> list[RenderableType]:
     state = str(job.get("state"))
     label = job.get("stage") or state if state == "running" else job.get("code") or state
     began, ended = job.get("begun_at"), job.get("finished_at")
@@ -286,6 +262,7 @@ def _job(job: Mapping[str, Any], at: float, columns: int) -> list[RenderableType
     row: list[RenderableType] = [f"{duration(max(0.0, at - (job.get('accepted_at') or at)))} ago"]
     medium, wide = columns >= MEDIUM_COLUMNS, columns >= WIDE_COLUMNS
     row += [plain(job.get("intake"))] if medium else []
+    row += [_whose(job)] if medium and whose else []
     row += [
         plain(job.get("prompt") or "(picture)"),
         Text(plain(label), style=STATES.get(state, "")),
@@ -295,29 +272,14 @@ def _job(job: Mapping[str, Any], at: float, columns: int) -> list[RenderableType
     if wide:
         waited, score = (began or at) - (job.get("accepted_at") or at), job.get("score")
         row += [f"{max(0.0, waited):.1f} s", "" if score is None else f"{score:.2f}"]
-        row += [size(job["bytes"]) if job.get("bytes") else "", _short(job.get("requester"))]
+        row += [size(job["bytes"]) if job.get("bytes") else "", short(job.get("requester"))]
     return row
 
 
-def _pairs() -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(style=DIM, no_wrap=True, min_width=LABEL_CELLS)
-    grid.add_column(no_wrap=True, overflow="ellipsis")
-    return grid
-
-
-def _table() -> Table:
-    return Table(box=None, padding=(0, 1), expand=True, header_style=DIM, pad_edge=False)
-
-
-def _panel(title: str, inside: RenderableType) -> Panel:
-    return Panel(inside, title=title, title_align="left", box=box.ROUNDED, border_style=DIM)
+def _whose(job: Mapping[str, Any]) -> str:
+    """Ours that a job was asked of; nobody's where the operator asked for it."""
+    return "" if job.get("requester") == OPERATOR else plain(job.get("identity") or "")
 
 
 def _clock(at: float | None) -> str:
     return "" if at is None else time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def _short(hotkey: Any) -> str:
-    text = plain(hotkey or "")
-    return text if len(text) <= HOTKEY_CHARACTERS else f"{text[:HOTKEY_CHARACTERS]}…"

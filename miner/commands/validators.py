@@ -59,12 +59,18 @@ def table(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 
     "ok" are results accepted, "low" those whose score was under the threshold, "empty" tasks given
     back, "unknown" those that the validator did not know any more or answered without judging them;
-    "failed" are failures in a row.
+    "failed" are failures in a row. Where several of our identities ask, each line begins with whose
+    it is.
     """
     if not lines:
         return ["no validator that serves has stake enough to be asked"]
     heading = "".join(f"{name:>{width}}" for name, width in COLUMNS)
-    return [f"{'validator':<{HOTKEY_CHARACTERS}}{heading}", *map(_row, lines)]
+    rows = [f"{'validator':<{HOTKEY_CHARACTERS}}{heading}", *map(_row, lines)]
+    whose = ["identity", *(str(line.get("identity", "")) for line in lines)]
+    if len(set(whose[1:])) == 1:
+        return rows
+    width = max(map(len, whose))
+    return [f"{name:<{width}}  {row}" for name, row in zip(whose, rows, strict=True)]
 
 
 def _row(line: Mapping[str, Any]) -> str:

@@ -7,15 +7,17 @@ here accepts work.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from miner.errors import UnknownRoute
 from miner.metrics import Metrics
 from miner.network.replies import Handler, covering, json_reply
-from miner.network.view import DaemonView, why_not_ready
+from miner.network.view import DaemonView, IdentityView, why_not_ready
 
 OPENMETRICS = "application/openmetrics-text"
 
@@ -34,7 +36,10 @@ def health_application(view: DaemonView, name: str = "metrics") -> web.Applicati
 
 
 def add_health_routes(application: web.Application, view: DaemonView) -> None:
-    """Adds ``/healthz`` and ``/readyz`` to a server's pages."""
+    """Adds ``/healthz`` and ``/readyz`` to a server's pages.
+
+    ``/readyz?identity=NAME`` is about the work of that identity alone.
+    """
     application.router.add_get("/healthz", _alive)
     application.router.add_get("/readyz", _ready_page(view))
 
@@ -62,7 +67,21 @@ async def _alive(request: web.Request) -> web.Response:
 
 def _ready_page(view: DaemonView) -> Handler:
     async def page(request: web.Request) -> web.Response:
-        reasons = why_not_ready(view)
-        return json_reply({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        name = request.query.get("identity")
+        whose = None if name is None else _identity(view, name)
+        reasons = why_not_ready(view, whose)
+        answer: dict[str, Any] = {"ready": not reasons, "reasons": reasons}
+        if whose is None and len(view.identities) > 1:
+            answer["identities"] = {
+                one.name: not why_not_ready(view, one) for one in view.identities
+            }
+        return json_reply(answer, 503 if reasons else 200)
 
     return page
+
+
+def _identity(view: DaemonView, name: str) -> IdentityView:
+    found = next((one for one in view.identities if one.name == name), None)
+    if found is None:
+        raise UnknownRoute("there is no identity of that name")
+    return found

@@ -13,6 +13,7 @@ from miner.network.openapi_parts import (
     COUNT,
     JOB_ID,
     MAYBE_SECONDS,
+    MAYBE_TEXT,
     SECONDS,
     Schema,
     as_json,
@@ -61,9 +62,23 @@ OF_PICTURE: Schema = {
     "properties": {"prompt_image_file": PICTURE, **OPTIONS},
 }
 
+IDENTITY: Schema = {
+    "type": "object",
+    "required": ["name", "hotkey", "ready", "reasons", "waiting", "peers", "chain"],
+    "properties": {
+        "name": {"type": "string"},
+        "hotkey": MAYBE_TEXT,
+        "ready": {"type": "boolean", "description": "Workers, queue and journal apart."},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+        "waiting": COUNT,
+        "peers": {"type": ["object", "null"], "required": ["count", "age_seconds"]},
+        "chain": {"type": ["object", "null"], "required": ["network", "netuid", "standing"]},
+    },
+}
+
 STATUS: Schema = {
     "type": "object",
-    "required": ["version", "ready", "queue", "workers", "journal", "counters"],
+    "required": ["version", "ready", "queue", "workers", "journal", "identities", "counters"],
     "properties": {
         "version": {"type": "string"},
         "preset": {"type": "string"},
@@ -88,8 +103,9 @@ STATUS: Schema = {
         },
         "workers": {"type": "array", "items": {"type": "object", "required": ["name", "state"]}},
         "journal": {"type": "object", "required": ["failed", "file_bytes", "unfinished"]},
-        "peers": {"type": ["object", "null"]},
+        "peers": {"type": ["object", "null"], "description": "The first identity's, as chain."},
         "chain": {"type": ["object", "null"]},
+        "identities": {"type": "array", "minItems": 1, "items": IDENTITY},
         "gateways": {"type": "array", "items": {"type": "object", "required": ["gateway", "owed"]}},
         "counters": {"type": "object", "additionalProperties": {"type": "number"}},
     },
@@ -121,6 +137,11 @@ READY: Schema = {
     "properties": {
         "ready": {"type": "boolean"},
         "reasons": {"type": "array", "items": {"type": "string"}},
+        "identities": {
+            "type": "object",
+            "additionalProperties": {"type": "boolean"},
+            "description": "Whether each takes new work; where there are several.",
+        },
     },
 }
 
@@ -216,8 +237,16 @@ def _ready() -> Schema:
     return {
         "operationId": "ready",
         "summary": "Whether new work is taken, and why not.",
+        "parameters": [
+            {
+                "name": "identity",
+                "in": "query",
+                "schema": {"type": "string"},
+                "description": "Whether the work of this one is; else that of any.",
+            }
+        ],
         "responses": with_errors(
-            {"200": as_json("It is.", READY), "503": as_json("It is not.", READY)}, "403"
+            {"200": as_json("It is.", READY), "503": as_json("It is not.", READY)}, "403", "404"
         ),
     }
 

@@ -19,6 +19,7 @@ JOB: Schema = {
     "required": ["id", "prompt", "state", "timings", "accepted_at", "kept"],
     "properties": {
         "id": JOB_ID,
+        "identity": {"type": "string", "description": "Ours that it was asked of."},
         "prompt": {**MAYBE_TEXT, "description": "Null for a picture."},
         "seed": COUNT,
         "format": {"enum": ["ply", "spz"]},
@@ -58,7 +59,10 @@ VALIDATORS: Schema = {
     "type": "object",
     "required": ["asked", "peers"],
     "properties": {
-        "asked": {"type": "array", "items": {"type": "object", "required": ["hotkey", "state"]}},
+        "asked": {
+            "type": "array",
+            "items": {"type": "object", "required": ["identity", "hotkey", "state"]},
+        },
         "peers": {"type": "array", "items": {"type": "object", "required": ["hotkey", "uid"]}},
     },
 }

@@ -50,7 +50,7 @@ _MEANINGS = {
     "400": "The request must be changed.",
     "401": "The miner wants its token.",
     "403": "The request comes from another site's page.",
-    "404": "There is no such job, or its result is not kept any more.",
+    "404": "There is none of that name, or it is not kept any more.",
     "408": "The body did not arrive in time.",
     "413": "The body, or a text in it, is too long.",
     "500": "The job failed, or the miner did.",

@@ -13,11 +13,12 @@ from aiohttp import web
 from miner.errors import BadOption, MalformedRequest, UnknownRoute
 from miner.job import Asset
 from miner.network.forms import parse_form
+from miner.network.journal_view import JobRecord
 from miner.network.pictures import Pictures
 from miner.network.replies import finite, json_reply
 from miner.network.server import read_body
 from miner.network.token import COOKIE, COOKIE_SECONDS, Guard
-from miner.network.view import DaemonView, JobLine, JobRecord
+from miner.network.view import DaemonView, JobLine
 from miner.network.web import SAFE
 from miner.settings.listening import ListenLimits
 
@@ -137,6 +138,7 @@ def describe(record: JobRecord, line: JobLine | None) -> dict[str, Any]:
     """
     return {
         "id": record.id,
+        "identity": record.identity,
         "prompt": record.prompt,
         "seed": record.seed,
         "format": record.format,

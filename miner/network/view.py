@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from miner.admission.peers import PeersSnapshot
 from miner.executor import ExecutorHealth
-from miner.job import Asset, Job, Outcome
+from miner.job import Job, Outcome
 from miner.metrics import Metrics
 from miner.network.chain_reading import ChainState
+from miner.network.journal_view import JournalView
 from miner.settings.daemon import QueueSettings
 
 
@@ -83,165 +84,6 @@ class QueueView(Protocol):
 
     def snapshot(self) -> QueueState:
         """How it is."""
-
-
-class JobRecord(Protocol):
-    """What the journal knows of one job."""
-
-    @property
-    def id(self) -> str:
-        """As in ``Job``."""
-
-    @property
-    def requester(self) -> str:
-        """As in ``Job``."""
-
-    @property
-    def intake(self) -> str:
-        """As in ``Job``."""
-
-    @property
-    def prompt(self) -> str | None:
-        """None for a picture."""
-
-    @property
-    def seed(self) -> int:
-        """As in ``JobSpec``."""
-
-    @property
-    def format(self) -> str:
-        """As in ``JobSpec``."""
-
-    @property
-    def attempts(self) -> int:
-        """How often it was begun."""
-
-    @property
-    def state(self) -> str:
-        """One of "queued", "running", "done", "failed"."""
-
-    @property
-    def code(self) -> str | None:
-        """Of the failure."""
-
-    @property
-    def message(self) -> str | None:
-        """Of the failure."""
-
-    @property
-    def status(self) -> int | None:
-        """Of the failure."""
-
-    @property
-    def generator(self) -> str | None:
-        """What made it, where it is done."""
-
-    @property
-    def gaussians(self) -> int | None:
-        """Of the result."""
-
-    @property
-    def bytes(self) -> int | None:
-        """Of the result."""
-
-    @property
-    def timings(self) -> Mapping[str, float]:
-        """Seconds by stage, where it is done."""
-
-    @property
-    def score(self) -> float | None:
-        """As in ``Asset``."""
-
-    @property
-    def candidates(self) -> int | None:
-        """As in ``Asset``."""
-
-    @property
-    def accepted_at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def begun_at(self) -> float | None:
-        """Unix seconds."""
-
-    @property
-    def finished_at(self) -> float | None:
-        """Unix seconds."""
-
-    @property
-    def delivered_at(self) -> float | None:
-        """Unix seconds."""
-
-    @property
-    def kept(self) -> bool:
-        """Whether the result is still there."""
-
-
-class Decision(Protocol):
-    """One entry of the journal's log."""
-
-    @property
-    def at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def kind(self) -> str:
-        """What was decided."""
-
-    @property
-    def detail(self) -> Mapping[str, Any]:
-        """Its particulars."""
-
-
-class JournalState(Protocol):
-    """Statistics of the journal that the status page shows."""
-
-    @property
-    def file_bytes(self) -> int:
-        """Of its files."""
-
-    @property
-    def jobs(self) -> int:
-        """Records in all."""
-
-    @property
-    def unfinished(self) -> int:
-        """Jobs without an outcome."""
-
-    @property
-    def results(self) -> int:
-        """Assets kept."""
-
-    @property
-    def result_bytes(self) -> int:
-        """Of those together."""
-
-
-class JournalView(Protocol):
-    """The journal as the HTTP API uses it."""
-
-    @property
-    def failed(self) -> str | None:
-        """Why nothing can be written at the moment."""
-
-    @property
-    def stats(self) -> JournalState:
-        """How large it is."""
-
-    async def find(self, job_id: str) -> JobRecord | None:
-        """The record of a job."""
-
-    async def recent(self, limit: int) -> Sequence[JobRecord]:
-        """The jobs accepted last, newest first."""
-
-    async def events(self, limit: int, kind: str | None = None) -> Sequence[Decision]:
-        """The last decisions, or of those of one kind, oldest first."""
-
-    async def asset(self, job_id: str) -> Asset | None:
-        """Its result, while it is kept."""
-
-    def deliver(self, job_id: str) -> None:
-        """Notes that the requester has it."""
 
 
 class ExecutorView(Protocol):
@@ -402,9 +244,15 @@ class DaemonControl(Protocol):
         """Begins the orderly stop, as SIGTERM does, and returns at once."""
 
 
-def why_not_ready(view: DaemonView) -> tuple[str, ...]:
-    """One line for each reason why no new work is taken; none means ready."""
-    reasons = list(view.troubles())
+def why_not_ready(view: DaemonView, identity: IdentityView | None = None) -> tuple[str, ...]:
+    """One line for each reason why no new work is taken; none means ready.
+
+    Args:
+        view: the daemon.
+        identity: the one whose work is meant; any's when not given.
+    """
+    reasons = list(identity.reasons()) if identity is not None else []
+    reasons = reasons or list(view.troubles())
     if not view.executor.health().ready:
         reasons.append("no worker is ready")
     if not view.queue.snapshot().accepting:

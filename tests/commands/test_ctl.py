@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 
 from miner.commands.ctl import NOT_READY, ctl
+from miner.commands.identity_table import HEADINGS
 from miner.errors import ControlError
 from miner.network.chain_reading import ChainState, Standing
 from miner.network.control import serve_control
-from tests.network.operator_fakes import FakeDaemon, FakeView
+from tests.network.operator_fakes import FakeDaemon, FakeIdentity, FakeView
 
 
 @pytest_asyncio.fixture
@@ -116,6 +117,25 @@ async def test_status_says_how_we_stand(
     daemon.view.identities[0].chain = ChainState("finney", 17, standing)
     assert await run(folder, "status") == 0
     assert f"; {words}; up " in capsys.readouterr().out
+
+
+async def test_status_has_a_line_for_each_of_several(
+    folder: Path, daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Below the first line stands how each hotkey is, and why one does not serve."""
+    chain = ChainState("finney", 17, Standing(True, 5, 256, 42, 3))
+    daemon.view.identities = [
+        FakeIdentity("north", "5NorthNorthNorth", chain=chain, peers=None),
+        FakeIdentity("southern", troubled=("not registered\x1b[2J", "peers are old"), waiting=12),
+    ]
+    assert await run(folder, "status") == 0
+    line, heading, north, south = capsys.readouterr().out.splitlines()
+
+    assert "; 1 of 2 identities ready; up " in line
+    assert heading.split() == [name for name in HEADINGS if name != "read"]  # known of neither
+    assert north.split("  ")[0] == "north" and north.endswith("uid 42 on 17, rank 3 of 256  ready")
+    assert south.endswith("not registered [2J (and 1 more)") and " 12 " in south
+    assert len({row.index(word) for row, word in ((heading, "state"), (north, "ready"))}) == 1
 
 
 async def test_json_is_the_whole_answer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,9 +21,10 @@ from miner.commands.top_frame import Reading, frame
 from miner.errors import ControlError
 from miner.executor import WorkerHealth
 from miner.gpu.telemetry import GpuReading
+from miner.network.chain_reading import ChainState, Standing
 from miner.network.control import serve_control
 from miner.network.control_client import ask
-from tests.network.operator_fakes import JOB_ID, FakeDaemon, FakeRecord, FakeView
+from tests.network.operator_fakes import JOB_ID, FakeDaemon, FakeIdentity, FakeRecord, FakeView
 
 NASTY = "a [red]cube\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}"
 GPU = GpuReading(0, "GPU-0", "NVIDIA H100", 30 * 2**30, 80 * 2**30, 0.93, 64.0, 410.0)
@@ -88,6 +89,71 @@ async def test_a_frame_fits_its_terminal(folder: Path, columns: int) -> None:
 
     assert max(map(len, text.splitlines())) <= columns
     assert "cube" in text and "done" in text and "READY" in text
+
+
+def of_three() -> FakeView:
+    """A daemon of three hotkeys; one of them does not serve."""
+    chain = ChainState("finney", 17, Standing(True, 5, 256, 42, 3))
+    taken = ("cannot listen on 127.0.0.1:8091: it is taken", "not registered")
+    view = FakeView(
+        identities=[
+            FakeIdentity("north", "5NorthNorthNorth", chain=chain),
+            FakeIdentity("south", "5SouthSouthSouth", troubled=taken),
+            FakeIdentity("west", "5WestWestWest", waiting=7),
+        ]
+    )
+    for name in ("north", "west"):
+        job = FakeRecord(id=name, identity=name, requester="5Val", prompt=f"a cube of {name}")
+        view.journal.records[name] = job
+    view.journal.records[JOB_ID] = FakeRecord(prompt="a mug of mine", identity="main")
+    return view
+
+
+async def test_several_identities_have_a_line_each(folder: Path) -> None:
+    """Of each the frame has name, key, standing, peers, waiting jobs, and what is in its way."""
+    view = of_three()
+    text = drawn(Reading(await overview(folder, view), at=1010.0), 180)
+
+    assert "2 of 3 identities" in text.splitlines()[0]
+    north, south, west = (row for row in text.splitlines() if "…" in row and "5" in row[:20])
+    for part in ("north", "5NorthNort…", "uid 42 on 17, rank 3 of 256", "1", "ready"):
+        assert part in north, part
+    assert "127.0.0.1:8091: it is taken (and 1 more)" in south
+    assert "7" in west and "ready" in west
+
+
+async def test_jobs_and_validators_say_whose_they_are(folder: Path) -> None:
+    """Where there are several, a job has its identity, and a validator the one that asks it."""
+    view = of_three()
+    names = ("north",) * 5 + ("west",) * 5
+    view.asked = [{"identity": name, "hotkey": f"5V{name}", "state": "ready"} for name in names]
+    rows = drawn(Reading(await overview(folder, view), at=1010.0), 180).splitlines()
+
+    for name in ("north", "west"):
+        [job] = [row for row in rows if f"a cube of {name}" in row]
+        assert name in job.split("a cube")[0]
+        assert len([row for row in rows if f"5V{name}" in row]) == 3
+    [own] = [row for row in rows if "a mug of mine" in row]
+    assert "main" not in own
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 110, 200])
+async def test_several_identities_fit_the_terminal(folder: Path, columns: int) -> None:
+    """Names and states are there at each width, and the frame is as wide and high as it."""
+    answer = await overview(folder, of_three())
+    text = drawn(Reading(answer, gpus=[GPU], at=1010.0), columns)
+
+    assert max(map(len, text.splitlines())) <= columns
+    assert all(name in text for name in ("north", "south", "west", "2 of 3 ready"))
+
+
+async def test_one_identity_is_not_spoken_of(folder: Path) -> None:
+    """Where there is only one the frame has neither the panel nor the column."""
+    view = FakeView(asked=[{"identity": "main", "hotkey": "5V", "state": "ready"}])
+    view.journal.records[JOB_ID] = FakeRecord(requester="5Val")
+    text = drawn(Reading(await overview(folder, view), at=1010.0), 180)
+
+    assert "identit" not in text and "main" not in text
 
 
 async def test_text_of_others_moves_no_cursor(folder: Path) -> None:

@@ -58,6 +58,16 @@ async def test_it_is_a_table(
     assert "0.870" in first
 
 
+def test_each_line_says_whose_validator_it_is() -> None:
+    """Where several identities ask, its name stands first; where one does, nothing is added."""
+    mine, other = {"identity": "main", **a_line()}, {"identity": "northern", **a_line()}
+    heading, first, second = table([mine, other])
+
+    assert [row.split()[0] for row in (heading, first, second)] == ["identity", "main", "northern"]
+    assert len(heading) == len(first) == len(second)
+    assert table([mine, mine]) == table([a_line(), a_line()])
+
+
 async def test_json_is_the_whole_answer(
     folder: Path, view: FakeView, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ class FakeQueue:
 @dataclass(frozen=True)
 class FakeRecord:
     id: str = JOB_ID
+    identity: str = MAIN
     requester: str = "local"
     state: str = "done"
     code: str | None = None

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from miner.executor import WorkerHealth
 from miner.job import MAIN
 from miner.network.health import health_application
-from tests.network.operator_fakes import FakeView, client_of
+from tests.network.operator_fakes import FakeIdentity, FakeView, client_of
 
 
 @pytest.fixture
@@ -87,3 +87,33 @@ async def test_no_work_comes_through_here(client: aiohttp.ClientSession) -> None
     """The pages of the API are not on this port."""
     async with client.post("/generate", data={"prompt": "a"}) as response:
         assert response.status == 404
+
+
+async def test_readiness_is_told_of_each_identity(
+    view: FakeView, client: aiohttp.ClientSession
+) -> None:
+    """Where there are several the page has all; and it can be asked about one, by its name."""
+    view.identities = [FakeIdentity("north"), FakeIdentity("south", troubled=("not registered",))]
+    async with client.get("/readyz") as response:
+        assert response.status == 200
+        assert (await response.json())["identities"] == {"north": True, "south": False}
+    async with client.get("/readyz?identity=north") as response:
+        assert (response.status, await response.json()) == (200, {"ready": True, "reasons": []})
+    async with client.get("/readyz?identity=south") as response:
+        found = {"ready": False, "reasons": ["not registered"]}
+        assert (response.status, await response.json()) == (503, found)
+    async with client.get("/readyz?identity=west") as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (404, "not_found")
+
+
+async def test_what_all_lack_keeps_each_identity_from_being_ready(
+    view: FakeView, client: aiohttp.ClientSession
+) -> None:
+    """Workers, queue and journal are shared: without them none takes work."""
+    view.identities = [FakeIdentity("north"), FakeIdentity("south", troubled=("not registered",))]
+    view.queue.accepting = False
+    async with client.get("/readyz") as response:
+        found = {"north": False, "south": False}
+        assert (response.status, (await response.json())["identities"]) == (503, found)
+    async with client.get("/readyz?identity=south") as response:
+        assert (await response.json())["reasons"] == ["not registered", "draining"]

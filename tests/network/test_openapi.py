@@ -17,14 +17,14 @@ from miner.job import Asset
 from miner.network.api import Api
 from miner.network.openapi import document
 from miner.network.server import serve
-from tests.network.operator_fakes import FILE, JOB_ID, LIMITS, FakeRecord, FakeView
+from tests.network.operator_fakes import FILE, JOB_ID, LIMITS, FakeIdentity, FakeRecord, FakeView
 
 schema = schemathesis.openapi.from_dict(document("1.2.3"))
 
 
 async def hold(told: SimpleQueue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
     """Serves the API until the event is set."""
-    view, down = FakeView(), asyncio.Event()
+    view, down = FakeView(identities=[FakeIdentity(), FakeIdentity("second")]), asyncio.Event()
     view.journal.records[JOB_ID] = FakeRecord()
     view.journal.assets[JOB_ID] = Asset(FILE, "ply", 1, "triposr", {})
     application = Api(view, LIMITS).application()

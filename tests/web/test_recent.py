@@ -81,6 +81,7 @@ async def test_jobs_are_listed_newest_first(view: FakeView, client: aiohttp.Clie
         first, second = (await response.json())["jobs"]
 
     assert (first["id"], first["prompt"], second["prompt"]) == (JOB_ID, "a red cube", None)
+    assert first["identity"] == "main"
     assert (first["stage"], first["steps"]) == ("text_to_image", [1, 4])
     assert (first["timings"], first["kept"], second["stage"]) == ({"encode": 0.5}, True, None)
     async with client.get(f"/jobs/{JOB_ID}") as response:

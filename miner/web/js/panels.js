@@ -1,14 +1,18 @@
 // The panels that show the status, the validators and the log of decisions.
 
 import { $, ago, bytes, count, el, pairs, say, seconds, short, show, table, words } from "./dom.js";
+import { identities, lacking, readiness, several, whose } from "./identities.js";
 
 export function status(now) {
   const queue = now.queue;
-  if (now.ready) say($("badge"), queue.in_flight ? "Ready, at work" : "Ready", "good");
+  identities(now.identities);
+  if (now.ready && lacking()) say($("badge"), `Ready, ${readiness()} identities`, "warn");
+  else if (now.ready) say($("badge"), queue.in_flight ? "Ready, at work" : "Ready", "good");
   else say($("badge"), `Not ready: ${now.reasons.join("; ")}`, "warn");
   pairs($("facts"), [
     ["version", now.version], ["preset", now.preset], ["device", now.device],
-    ["hotkey", short(now.hotkey)], ["up", seconds(Math.floor(now.uptime_seconds))],
+    ["hotkey", several() ? null : short(now.hotkey)], ["identities ready", readiness()],
+    ["up", seconds(Math.floor(now.uptime_seconds))],
   ]);
   pairs($("queue"), [
     ["Waiting", queue.depth], ["At work", queue.in_flight], ["Takes new work", queue.accepting ? "yes" : "no"],
@@ -80,15 +84,17 @@ function loading(workers) {
 export function validators({ asked, peers }, jobs) {
   const seen = new Map();
   for (const job of jobs) {
-    const tally = seen.get(job.requester) ?? { jobs: 0, failed: 0, at: 0 };
+    const tally = seen.get(job.requester) ?? { jobs: 0, failed: 0, at: 0, whose: new Set() };
     tally.jobs += 1;
     tally.failed += job.state === "failed" ? 1 : 0;
     tally.at = Math.max(tally.at, job.accepted_at);
+    if (whose(job)) tally.whose.add(whose(job));
     seen.set(job.requester, tally);
   }
   const rows = asked.length ? asked.map(pulled) : peers.slice(0, 16).map((peer) => called(peer, seen.get(peer.hotkey)));
-  const heads = asked.length ? ["Validator", "State", "Tasks", "Accepted", "Score", "Average", "Reward"]
-    : ["Validator", "Stake", "Jobs", "Failed", "Last"];
+  const ours = several() ? ["Identity"] : [];
+  const heads = asked.length ? ["Validator", ...ours, "State", "Tasks", "Accepted", "Score", "Average", "Reward"]
+    : ["Validator", "Stake", "Jobs", "Failed", ...ours, "Last"];
   const caption = asked.length ? "Validators that this miner asks for tasks" : "Validators of the subnet, and their share of the last jobs";
   show($("validators"), [heads, rows], () => rows.length ? [table(caption, heads, rows)]
     : [el("p", { class: "quiet" }, "None is known: this miner neither serves nor asks validators, or the chain has not been read.")]);
@@ -97,11 +103,12 @@ export function validators({ asked, peers }, jobs) {
 function pulled(one) {
   const state = one.state === "cooldown" ? `waits ${seconds(one.cooldown_seconds)}` : one.state;
   const fixed = (value) => (value === null ? null : value.toFixed(3));
-  return [name(one), state, count(one.tasks), count(one.accepted), fixed(one.score), fixed(one.average_score), fixed(one.reward)];
+  return [name(one), ...(several() ? [one.identity] : []), state, count(one.tasks), count(one.accepted), fixed(one.score), fixed(one.average_score), fixed(one.reward)];
 }
 
 function called(peer, tally) {
-  return [name(peer), count(peer.stake), tally ? count(tally.jobs) : "0", tally ? count(tally.failed) : "0", tally ? ago(tally.at) : null];
+  const served = several() ? [tally?.whose.size ? [...tally.whose].sort().join(", ") : null] : [];
+  return [name(peer), count(peer.stake), tally ? count(tally.jobs) : "0", tally ? count(tally.failed) : "0", ...served, tally ? ago(tally.at) : null];
 }
 
 const name = (one) => `${one.uid ?? "?"} · ${short(one.hotkey)}`;

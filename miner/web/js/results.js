@@ -1,6 +1,7 @@
 // The last jobs as tiles. A tile stays the same element while its job lives, so that focus is kept.
 
 import { $, ago, el, say, seconds, title, total } from "./dom.js";
+import { whose } from "./identities.js";
 import { doing } from "./panels.js";
 import { openViewer } from "./viewer.js";
 
@@ -30,6 +31,7 @@ function tile(job) {
   if (!opens) say(one.shot, job.state === "done" ? "not kept any more" : job.state === "failed" ? "failed" : doing(job));
   say(one.first, line(job));
   say(one.second, `${job.generator ? `${job.generator}, ` : ""}${ago(job.finished_at ?? job.accepted_at)}`);
+  say(one.third, whose(job) ? `asked of ${whose(job)}` : "");
   return one.item;
 }
 
@@ -41,15 +43,15 @@ function line(job) {
 
 function build(job, opens) {
   const shot = opens ? picture(job) : el("span", {});
-  const first = el("span", {}), second = el("span", {});
+  const [first, second, third] = [0, 1, 2].map(() => el("span", {}));
   const inside = [
     el("span", { class: "shot" }, shot),
-    el("span", { class: "words" }, el("span", { class: "prompt" }, title(job)), first, second),
+    el("span", { class: "words" }, el("span", { class: "prompt" }, title(job)), first, second, third),
   ];
   const box = opens ? el("button", { type: "button", class: "tile", "data-job": job.id }, ...inside)
     : el("div", { class: "tile", "data-job": job.id }, ...inside);
   if (opens) box.addEventListener("click", () => openViewer(job));
-  return { item: el("li", {}, box), opens, shot, first, second };
+  return { item: el("li", {}, box), opens, shot, first, second, third };
 }
 
 // A picture that fails may only have come at a bad moment: the miner was starting, or many were asked for.

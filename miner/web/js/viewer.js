@@ -2,6 +2,7 @@
 
 import { splat } from "./api.js";
 import { $, ago, bytes, count, pairs, say, seconds, short, title, total, words } from "./dom.js";
+import { whose } from "./identities.js";
 
 let scene = null; // of the open dialog
 let turn = 0; // counts openings: what loads for an earlier one is dropped
@@ -56,7 +57,7 @@ function describe(job) {
     ["Generator", job.generator], ["Gaussians", count(job.gaussians)], ["Size", bytes(job.bytes)],
     ["Score", job.score === null ? "not checked" : job.score.toFixed(3)],
     ["Candidates", job.candidates > 1 ? job.candidates : null],
-    ["Seed", job.seed], ["Asked by", short(job.requester)], ["Through", job.intake],
+    ["Seed", job.seed], ["Asked by", short(job.requester)], ["Of", whose(job)], ["Through", job.intake],
     ["Finished", ago(job.finished_at)], ["Job", short(job.id)],
   ]);
   pairs($("viewer-timings"), [
