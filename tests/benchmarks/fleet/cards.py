@@ -35,7 +35,6 @@ from miner.workers.messages import (
     error_message,
 )
 from miner.workers.pool import Pool
-from miner.workers.supervisor import Supervisor
 from tests.benchmarks.fleet.scenarios import Scenario
 
 LOAD_SECONDS = (20.0, 40.0)
@@ -229,8 +228,7 @@ class Cards(Pool):
         self._cards = [Card(index, scenario.seconds, chance) for index in range(scenario.gpus)]
         self._tasks: list[asyncio.Task[None]] = []
         for index, card in enumerate(self._cards):
-            supervisor = Supervisor(str(index), card.spawn, self.configuration, self._tools)
-            self.supervisors.append(supervisor)
+            self._new_worker(str(index), card.spawn)
 
     def _begin(self) -> None:
         self._tasks = [asyncio.create_task(one.run()) for one in self.supervisors]
