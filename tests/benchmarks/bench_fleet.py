@@ -7,7 +7,7 @@ and a supervisor for each card are the program's own; the workers are stand-ins 
 clock is simulated (the event loop jumps to its next timer). Jobs arrive as a Poisson process with a
 fixed seed, and a card takes 0.8 to 1.2 times the mean for a job. Half the jobs are of a high
 priority. In the middle of some runs a tenth of the cards is lost with the jobs on them, for good or
-for ten minutes. Cards give signs of life every 10 s, to keep a run short; what they cost at one a
+for ten minutes. Cards give signs of life every 30 s, to keep a run short; what they cost at one a
 second is measured apart.
 
 Results go to standard output, ``out/bench_fleet.csv``, the page ``out/bench_fleet.html`` and a

@@ -17,7 +17,7 @@ from tests.plots.svg import Axes, band, bars, line, nice, panel
 BIN_SECONDS = 120.0
 """Some 170 jobs of each of two kinds."""
 
-PANEL_WIDTH, PANEL_HEIGHT, MARGIN, HEAD = 400, 190, 8, 74
+PANEL_WIDTH, PANEL_HEIGHT, MARGIN, HEAD = 400, 190, 12, 74
 COLOURS = ("a", "b")
 """Of the kinds, in their order."""
 
@@ -40,8 +40,8 @@ def figure(records: Sequence[Record], heading: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"',
         f' aria-label="{escape(heading)}"><style>svg{{{LIGHT}}}{DRAWING}{FLEET_STYLE}</style>',
         f'<rect width="{width}" height="{height}" rx="6" fill="#fff"/>',
-        f'<text class="heading" x="{MARGIN + 12}" y="30">{escape(heading)}</text>',
-        _legend(MARGIN + 12, 56, records[0]),
+        f'<text class="heading" x="{MARGIN + 10}" y="30">{escape(heading)}</text>',
+        _legend(MARGIN + 10, 56, records[0]),
     ]
     for column, record in enumerate(records):
         x = MARGIN + column * PANEL_WIDTH
@@ -74,7 +74,7 @@ def page(records: Sequence[Record], rows: Sequence[Mapping[str, str]], notes: Se
 def _strip(record: Record) -> str:
     """The three panels of one run beside each other, with their own scales."""
     places = [(column * PANEL_WIDTH, 22) for column in range(3)]
-    box = f'viewBox="0 0 {3 * PANEL_WIDTH} {PANEL_HEIGHT + 44}" role="img"'
+    box = f'viewBox="0 0 {3 * PANEL_WIDTH + MARGIN} {PANEL_HEIGHT + 44}" role="img"'
     title = escape(record.scenario.title)
     return (
         f'<svg {box} aria-label="{title}"><text class="head" x="62" y="16">{title}</text>'
@@ -171,7 +171,7 @@ def _legend(x: int, y: int, record: Record) -> str:
     keys: list[tuple[str, str, str]] = []
     for kind, colour in zip(record.scenario.kinds, COLOURS, strict=False):
         keys.append(("path", f"{colour} p99", f"{kind.name} priority, p99"))
-        keys.append(("path", f"{colour} p50", "p50"))
+        keys.append(("path", f"{colour} p50", f"{kind.name}, p50"))
     keys += [("rect", fate, fate) for fate in ("done", "missed", "refused")]
     keys += [("path", "alive", "cards alive"), ("path", "busy", "busy")]
     keys.append(("rect", "fault", "while cards are lost"))
@@ -182,5 +182,5 @@ def _legend(x: int, y: int, record: Record) -> str:
         else:
             parts.append(f'<rect class="{kind}" x="{x + 6}" y="{y - 10}" width="12" height="12"/>')
         parts.append(f'<text class="key" x="{x + 28}" y="{y}">{escape(text)}</text>')
-        x += 44 + 7 * len(text)
+        x += 40 + round(7.3 * len(text))
     return "".join(parts)

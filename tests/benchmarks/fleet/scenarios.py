@@ -63,7 +63,7 @@ class Scenario:
     jobs: int = 10_000
     during: float = HOUR
     timeout: float = 600.0
-    heartbeat_seconds: float = 10.0
+    heartbeat_seconds: float = 30.0
 
     @property
     def load(self) -> float:
