@@ -50,6 +50,7 @@ class IdentityMetrics:
         self._bound = bound
         self._servers = servers
         # From the start, so that the first of them is a step that a rate can see.
+        instruments.failures.labels(identity)
         for outcome in SUBMISSIONS:
             self._subnet.submissions.labels(identity, bound("submitted", outcome))
 

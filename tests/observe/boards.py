@@ -43,7 +43,7 @@ def filled(expr: str, instance: str = ".*") -> str:
         instance: a pattern of the instances wanted.
     """
     expr = expr.replace("$__rate_interval", WINDOW).replace("$instance", instance)
-    expr = expr.replace("$gpu", ".*")
+    expr = expr.replace("$gpu", ".*").replace("$identity", ".*")
     assert "$" not in expr, expr
     return expr
 

@@ -13,13 +13,18 @@ import pytest
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.units import __dict__ as known_units
 
-from tests.observe.boards import FILES, FOLDER, load, panels, queries
+from tests.observe.boards import FILES, FOLDER, ROOT, load, panels, queries
 from tools.dashboards.__main__ import files
 from tools.dashboards.board import plain
 
 SCHEMA = Path(__file__).parent / "schema"
 UNITS = {value for name, value in known_units.items() if not name.startswith("_")}
 TSC = "--noEmit --strict --skipLibCheck --moduleResolution node --module esnext --target es2022"
+
+OF_HOTKEYS = re.findall(
+    r"^\| `(miner_\w+)` \| \w+ \| identity\b", (ROOT / "docs" / "metrics.md").read_text(), re.M
+)
+"""Metrics with the label ``identity``."""
 
 each_board = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -97,13 +102,50 @@ def test_queries_ask_the_chosen_source_for_the_chosen_miners(path: Path) -> None
 
 
 @each_board
+def test_queries_about_hotkeys_are_for_the_chosen_ones(path: Path) -> None:
+    """On a board where hotkeys can be chosen, all that is told of each is narrowed to those."""
+    board = load(path)
+    chosen = "identity" in [variable["name"] for variable in board["templating"]["list"]]
+    told = [
+        (title, selector)
+        for title, expr in queries(board)
+        for name, selector in re.findall(r"\b([\w:]+)\{([^}]*)\}", expr)
+        if name.removesuffix("_bucket") in OF_HOTKEYS or name.startswith("instance_identity")
+    ]
+
+    assert bool(told) >= chosen
+    for title, selector in told:
+        assert ('identity=~"$identity"' in selector) == chosen, title
+
+
+@each_board
+def test_a_table_has_a_column_for_each_query(path: Path) -> None:
+    """Its rows are joined by labels that all its queries keep, and every column has a name."""
+    for panel in (one for one in panels(load(path)) if one["type"] == "table"):
+        merge, organize = panel["transformations"]
+        named, order = (organize["options"][name] for name in ("renameByName", "indexByName"))
+        labels = [name for name in sorted(named, key=order.get) if not name.startswith("Value #")]
+
+        assert (merge["id"], organize["id"]) == ("merge", "organize")
+        for target in panel["targets"]:
+            assert target["expr"].startswith(f"sum by ({', '.join(labels)}) (")
+            assert target["instant"] and f"Value #{target['refId']}" in named
+        titles = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+        assert titles == {title for name, title in named.items() if name not in labels}
+
+
+@each_board
 def test_boards_have_variables_links_and_annotations(path: Path) -> None:
-    """Source and miner can be chosen, the GPU where it matters; boards lead to each other."""
+    """Source and miner can be chosen, hotkey and GPU where it matters; boards lead to others."""
     board = load(path)
     names = [variable["name"] for variable in board["templating"]["list"]]
-    uses_gpu = any("$gpu" in expr for _, expr in queries(board))
+    used = [
+        name
+        for name in ("identity", "gpu")
+        if any(f"${name}" in expr for _, expr in queries(board))
+    ]
 
-    assert names == ["datasource", "instance"] + ["gpu"] * uses_gpu
+    assert names == ["datasource", "instance", *used]
     assert [link["tags"] for link in board["links"]] == [board["tags"]]
     notes = {note["name"] for note in board["annotations"]["list"]}
     assert notes == {"Rolled back", "Daemon started", "Worker restarted"}

@@ -35,7 +35,8 @@ WAVE, LIMIT_SECONDS = 4, 60.0
 
 ONLY_EXHIBITED = re.compile(
     r"_gpu_|miner_self_check|miner_candidates|miner_rollback_(step|jobs|changes|duration|first)"
-    r"|miner_validator|miner_pulls|miner_submission|miner_gateway|miner_chain_syncs"
+    r"|miner_validator|miner_pulls|miner_submission|miner_gateway|miner_chain_(syncs|block)"
+    r"|miner_(registered|uid|rank|incentive|emission|stake|immunity)"
     r"|miner_connections_refused|miner_log_lines"
 )
 """Of metrics, those that need a GPU, a self-check, a rollback, validators to ask, or a chain."""
@@ -88,8 +89,8 @@ def _work(watched: Watched, other: Exhibit, step: Any) -> None:
     """Load until Prometheus has seen counters grow, that it knew before."""
     needed = [
         f'instance:miner_job_duration_seconds:p95_5m{{instance="{watched.daemon}"}} > 0',
-        f'instance:miner_jobs_refused:ratio_rate5m{{instance="{watched.daemon}"}}',
-        "instance:miner_submissions_rejected:ratio_rate1h",
+        f'instance_identity:miner_jobs_refused:ratio_rate5m{{instance="{watched.daemon}"}}',
+        "instance_identity:miner_submissions_rejected:ratio_rate1h",
         f'rate(miner_malformed_requests_total{{instance="{watched.daemon}"}}[1m])',
         "increase(miner_rollback_changes_total[1m]) > 0",
     ]

@@ -41,6 +41,7 @@ class Board:
     Attributes:
         uid: fixed, since links and bookmarks hold it.
         gpus: whether it has a variable for the GPU.
+        identities: whether it has one for our hotkeys.
     """
 
     uid: str
@@ -48,6 +49,7 @@ class Board:
     description: str
     rows: Sequence[Row]
     gpus: bool = False
+    identities: bool = False
 
 
 def render(board: Board) -> str:
@@ -106,6 +108,9 @@ def _variables(board: Board) -> list[Any]:
         dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"),
         _variable("instance", "Miner", 'label_values(miner_ready{job="miner"}, instance)'),
     ]
+    if board.identities:
+        query = f"label_values(miner_identity_ready{{{HERE}}}, identity)"
+        found.append(_variable("identity", "Identity", query))
     if board.gpus:
         query = f"label_values(miner_gpu_memory_total_bytes{{{HERE}}}, gpu)"
         found.append(_variable("gpu", "GPU", query))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tools.dashboards.board import Board
 from tools.dashboards.pieces import (
+    BY_IDENTITY,
     COUNT,
     GREEN,
     HERE,
+    OURS,
     PER_SECOND,
     RATIO,
     RED,
@@ -19,15 +21,16 @@ from tools.dashboards.pieces import (
 )
 
 RATE = "$__rate_interval"
+VALIDATOR = "{{validator}} {{identity}}"
 
 
 def number(title: str, description: str, unit: str, expr: str, **more: object) -> Panel:
-    """A panel of one number."""
+    """A panel of one number for each identity."""
     return Panel(
         title,
         description,
         unit,
-        [Query(expr)],
+        [Query(expr, BY_IDENTITY)],
         kind="stat",
         width=4,
         height=4,
@@ -42,8 +45,8 @@ STANDING = Row(
             "Registered",
             "Whether the hotkey has a place in the subnet; without a chain it is not known.",
             WORD,
-            f"miner_registered{{{HERE}}} and on (job, instance) miner_chain_block > 0 "
-            f"or 0 * miner_registered{{{HERE}}} - 1",
+            f"miner_registered{{{OURS}}} and on (job, instance, identity) miner_chain_block > 0 "
+            f"or 0 * miner_identity_ready{{{OURS}}} - 1",
             steps=((-1, YELLOW), (0, RED), (1, GREEN)),
             words={"1": ("yes", GREEN), "0": ("no", RED), "-1": ("no chain", YELLOW)},
         ),
@@ -51,28 +54,28 @@ STANDING = Row(
             "Rank",
             "By incentive, 1 for the highest; -1 without a place.",
             WORD,
-            f"miner_rank{{{HERE}}}",
+            f"miner_rank{{{OURS}}}",
             steps=((-1, YELLOW), (1, GREEN), (128, YELLOW), (220, RED)),
         ),
         number(
             "Incentive",
             "Our share of the subnet's incentive.",
             RATIO,
-            f"miner_incentive_ratio{{{HERE}}}",
+            f"miner_incentive_ratio{{{OURS}}}",
         ),
-        number("Stake", "Staked to our hotkey, in alpha.", COUNT, f"miner_stake_alpha{{{HERE}}}"),
+        number("Stake", "Staked to our hotkey, in alpha.", COUNT, f"miner_stake_alpha{{{OURS}}}"),
         number(
             "Immune",
             "Blocks of 12 s until a newcomer may take our place.",
             COUNT,
-            f"miner_immunity_blocks{{{HERE}}}",
+            f"miner_immunity_blocks{{{OURS}}}",
             steps=((0, YELLOW), (1, GREEN)),
         ),
         number(
             "Age of the metagraph",
             "Since the snapshot of peers was taken; too old a one is not used.",
             SECONDS,
-            f"miner_peers_age_seconds{{{HERE}}}",
+            f"miner_peers_age_seconds{{{OURS}}}",
             steps=((0, GREEN), (1800, YELLOW), (3600, RED)),
         ),
     ],
@@ -85,7 +88,7 @@ VALIDATORS = Row(
             "Asked for tasks",
             "What validators answer when they are asked for a task.",
             PER_SECOND,
-            [Query(f"sum by (outcome) (rate(miner_pulls_total{{{HERE}}}[{RATE}]))", "{{outcome}}")],
+            [Query(f"sum by (outcome) (rate(miner_pulls_total{{{OURS}}}[{RATE}]))", "{{outcome}}")],
             kind="stacked",
         ),
         Panel(
@@ -94,7 +97,7 @@ VALIDATORS = Row(
             PER_SECOND,
             [
                 Query(
-                    f"sum by (outcome) (rate(miner_submissions_total{{{HERE}}}[{RATE}]))",
+                    f"sum by (outcome) (rate(miner_submissions_total{{{OURS}}}[{RATE}]))",
                     "{{outcome}}",
                 )
             ],
@@ -104,7 +107,12 @@ VALIDATORS = Row(
             "Rejected",
             "Share of the judged results that were rejected in the last hour.",
             RATIO,
-            [Query(f"instance:miner_submissions_rejected:ratio_rate1h{{{HERE}}}")],
+            [
+                Query(
+                    f"instance_identity:miner_submissions_rejected:ratio_rate1h{{{OURS}}}",
+                    BY_IDENTITY,
+                )
+            ],
             steps=((0, GREEN), (0.1, YELLOW), (0.25, RED)),
             high=1,
         ),
@@ -112,14 +120,14 @@ VALIDATORS = Row(
             "Scores of results",
             "As validators gave them, result by result; 0.6 is needed.",
             RATIO,
-            [Query(f"sum by (le) (increase(miner_submission_score_bucket{{{HERE}}}[{RATE}]))")],
+            [Query(f"sum by (le) (increase(miner_submission_score_bucket{{{OURS}}}[{RATE}]))")],
             kind="heatmap",
         ),
         Panel(
             "Average score",
             "Each validator's smoothed score of our results.",
             RATIO,
-            [Query(f"miner_validator_average_score{{{HERE}}}", "{{validator}}")],
+            [Query(f"miner_validator_average_score{{{OURS}}}", VALIDATOR)],
             steps=((0, RED), (0.6, YELLOW), (0.7, GREEN)),
             high=1,
         ),
@@ -127,7 +135,7 @@ VALIDATORS = Row(
             "Rating in duels",
             "At each validator; a newcomer has 1500.",
             COUNT,
-            [Query(f"miner_validator_duel_rating{{{HERE}}}", "{{validator}}")],
+            [Query(f"miner_validator_duel_rating{{{OURS}}}", VALIDATOR)],
             steps=((0, YELLOW), (1500, GREEN)),
             low=None,
         ),
@@ -135,14 +143,14 @@ VALIDATORS = Row(
             "Cooldowns",
             "Until each validator may be asked again.",
             SECONDS,
-            [Query(f"miner_validator_cooldown_seconds{{{HERE}}}", "{{validator}}")],
+            [Query(f"miner_validator_cooldown_seconds{{{OURS}}}", VALIDATOR)],
             steps=((0, GREEN), (600, YELLOW)),
         ),
         Panel(
             "Reward",
             "What each validator makes our weight of.",
             COUNT,
-            [Query(f"miner_validator_reward{{{HERE}}}", "{{validator}}")],
+            [Query(f"miner_validator_reward{{{OURS}}}", VALIDATOR)],
         ),
         Panel(
             "Gateways",
@@ -150,7 +158,7 @@ VALIDATORS = Row(
             PER_SECOND,
             [
                 Query(
-                    f"sum by (call, outcome) (rate(miner_gateway_calls_total{{{HERE}}}[{RATE}]))",
+                    f"sum by (call, outcome) (rate(miner_gateway_calls_total{{{OURS}}}[{RATE}]))",
                     "{{call}}: {{outcome}}",
                 )
             ],
@@ -179,7 +187,8 @@ DOORS = Row(
             PER_SECOND,
             [
                 Query(
-                    f"sum by (code) (instance_code:miner_requests_rejected:rate5m{{{HERE}}})",
+                    "sum by (code) "
+                    f"(instance_identity_code:miner_requests_rejected:rate5m{{{OURS}}})",
                     "{{code}}",
                 )
             ],
@@ -221,7 +230,7 @@ CHAIN = Row(
             PER_SECOND,
             [
                 Query(
-                    f"sum by (outcome) (rate(miner_chain_syncs_total{{{HERE}}}[{RATE}]))",
+                    f"sum by (outcome) (rate(miner_chain_syncs_total{{{OURS}}}[{RATE}]))",
                     "{{outcome}}",
                 )
             ],
@@ -230,14 +239,14 @@ CHAIN = Row(
             "Peers",
             "Hotkeys in the snapshot of the subnet.",
             COUNT,
-            [Query(f"miner_peers{{{HERE}}}")],
+            [Query(f"miner_peers{{{OURS}}}", BY_IDENTITY)],
             steps=((0, RED), (1, GREEN)),
         ),
         Panel(
             "Emission",
             "What the last tempo brought, in alpha.",
             COUNT,
-            [Query(f"miner_emission_alpha{{{HERE}}}")],
+            [Query(f"miner_emission_alpha{{{OURS}}}", BY_IDENTITY)],
         ),
     ],
 )
@@ -247,4 +256,5 @@ NETWORK = Board(
     "Miner: network",
     "Who asks, who is turned away, how validators judge us, how we stand in the subnet.",
     [STANDING, VALIDATORS, DOORS, CHAIN],
+    identities=True,
 )

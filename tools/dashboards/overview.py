@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools.dashboards.board import Board
+from tools.dashboards.identities import IDENTITIES
 from tools.dashboards.pieces import (
     BLUE,
     BYTES,
@@ -10,6 +11,7 @@ from tools.dashboards.pieces import (
     GPU,
     GREEN,
     HERE,
+    OURS,
     PER_SECOND,
     RATIO,
     RED,
@@ -102,11 +104,11 @@ JOBS = Row(
     [
         Panel(
             "Outcomes",
-            "Jobs that ended, by how: ok, or the error's code.",
+            "Jobs of the identities chosen that ended, by how: ok, or the error's code.",
             PER_SECOND,
             [
                 Query(
-                    f"sum by (code) (rate(miner_jobs_finished_total{{{HERE}}}[{RATE}]))",
+                    f"sum by (code) (rate(miner_jobs_finished_total{{{OURS}}}[{RATE}]))",
                     "{{code}}",
                 )
             ],
@@ -126,15 +128,15 @@ JOBS = Row(
         ),
         Panel(
             "Work accepted and refused",
-            "Jobs by the door they came through, and those that the queue did not take, by reason.",
+            "Jobs of the identities chosen by the door they came through; refused ones by reason.",
             PER_SECOND,
             [
                 Query(
-                    f"sum by (intake) (rate(miner_jobs_accepted_total{{{HERE}}}[{RATE}]))",
+                    f"sum by (intake) (rate(miner_jobs_accepted_total{{{OURS}}}[{RATE}]))",
                     "accepted: {{intake}}",
                 ),
                 Query(
-                    f"sum by (code) (rate(miner_jobs_refused_total{{{HERE}}}[{RATE}]))",
+                    f"sum by (code) (rate(miner_jobs_refused_total{{{OURS}}}[{RATE}]))",
                     "refused: {{code}}",
                 ),
             ],
@@ -214,6 +216,7 @@ OVERVIEW = Board(
     "splat-miner-overview",
     "Miner: overview",
     "Is the miner well, how much does it do, how fast, and on what.",
-    [NOW, JOBS, DEVICES],
+    [NOW, IDENTITIES, JOBS, DEVICES],
     gpus=True,
+    identities=True,
 )

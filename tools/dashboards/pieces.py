@@ -25,11 +25,17 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from tools.dashboards.fields import Steps, Words, mapping, thresholds
+from tools.dashboards.tables import Column, lay_out
+
 COLUMNS = 24
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HERE = 'job="miner", instance=~"$instance"'
 """Of every query: the miners that were chosen."""
 GPU = f'{HERE}, gpu=~"$gpu"'
+OURS = f'{HERE}, identity=~"$identity"'
+"""Of what belongs to one hotkey: those that were chosen."""
+BY_IDENTITY = "{{instance}} {{identity}}"
 REF_IDS = "ABCDEFGHIJ"
 
 GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
@@ -39,10 +45,15 @@ Kind = Literal["stat", "lines", "stacked", "heatmap", "timeline", "table"]
 
 @dataclass(frozen=True)
 class Query:
-    """One expression and what its series are called."""
+    """One expression and what its series are called.
+
+    Attributes:
+        column: of a table, and only of one.
+    """
 
     expr: str
     legend: str = "{{instance}}"
+    column: Column | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,8 @@ class Panel:
     """One panel as the boards write it.
 
     Attributes:
-        unit: one of ``grafana_foundation_sdk.models.units``.
-        steps: thresholds from low to high: (from, colour); the first begins at no value at all.
-        words: what numbers are shown as: {value: (word, colour)}.
+        unit: one of ``grafana_foundation_sdk.models.units``; of a table, where a column has none.
+        labels: of a table, those that tell its rows apart; all its queries have these and no other.
         width, height: in cells of the grid.
         low, high: ends of the scale.
         named: of a number, whether the series' name stands beside it.
@@ -63,13 +73,14 @@ class Panel:
     unit: str
     queries: Sequence[Query]
     kind: Kind = "lines"
-    steps: Sequence[tuple[float, str]] = ((0, GREEN),)
-    words: dict[str, tuple[str, str]] = field(default_factory=dict)
+    steps: Steps = ((0, GREEN),)
+    words: Words = field(default_factory=dict)
     width: int = 8
     height: int = 8
     low: float | None = 0
     high: float | None = None
     named: bool = False
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ def build(panel: Panel, number: int, x: int, y: int) -> Any:
         .datasource(SOURCE)
         .unit(panel.unit)
         .grid_pos(models.GridPos(h=panel.height, w=panel.width, x=x, y=y))
-        .thresholds(_thresholds(panel.steps))
+        .thresholds(thresholds(panel.steps))
         .no_value("none")
     )
     if panel.named:
@@ -109,7 +120,10 @@ def build(panel: Panel, number: int, x: int, y: int) -> Any:
     if panel.high is not None:
         made = made.max(panel.high)
     if panel.words:
-        made = made.mappings([_mapping(panel.words)])
+        made = made.mappings([mapping(panel.words)])
+    if panel.kind == "table":
+        columns = zip(REF_IDS, (query.column for query in panel.queries), strict=False)
+        made = lay_out(made, panel.labels, {name: one for name, one in columns if one})
     for name, query in zip(REF_IDS, panel.queries, strict=False):
         made = made.with_target(target(query, name, panel.kind))
     return made
@@ -129,25 +143,10 @@ def target(query: Query, name: str, kind: Kind = "lines") -> prometheus.Dataquer
     return made.format(shape.get(kind, PromQueryFormat.TIME_SERIES))
 
 
-def _thresholds(steps: Sequence[tuple[float, str]]) -> dashboard.ThresholdsConfig:
-    (_, first), *others = steps
-    found = [models.Threshold(value=None, color=first)]
-    found += [models.Threshold(value=float(value), color=colour) for value, colour in others]
-    return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(found)
-
-
 def _colour(panel: Panel) -> dashboard.FieldColor:
     by_threshold = panel.kind in ("stat", "timeline", "table")
     mode = models.FieldColorModeId
     return dashboard.FieldColor().mode(mode.THRESHOLDS if by_threshold else mode.PALETTE_CLASSIC)
-
-
-def _mapping(words: dict[str, tuple[str, str]]) -> models.ValueMap:
-    options = {
-        value: models.ValueMappingResult(text=text, color=colour, index=index)
-        for index, (value, (text, colour)) in enumerate(words.items())
-    }
-    return models.ValueMap(options=options)
 
 
 def _legend() -> common_builders.VizLegendOptions:

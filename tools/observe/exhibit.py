@@ -22,6 +22,8 @@ from miner.network.chain_reading import Standing
 GIB = 1024**3
 VALIDATOR = "5E7eSeRr2aHzCV7SkY4a2Pi5NXHrU4anZz3phEQgn4HCen2B"
 GENERATORS = ("triposr", "dreamgaussian")
+IDENTITIES = (MAIN, "second")
+"""The last of them does not serve while the miner is rolled back."""
 
 
 class Exhibit:
@@ -40,8 +42,10 @@ class Exhibit:
         """One more step of everything."""
         metrics, away = self._metrics, next(self._rolled_back)
         self._devices()
-        self._work(GENERATORS[away])
-        self._subnet()
+        for number, identity in enumerate(IDENTITIES):
+            self._work(identity, GENERATORS[away])
+            self._subnet(identity, number, serves=not (away and identity == IDENTITIES[-1]))
+        self._doors()
         metrics.ready(True)
         metrics.generator_active(GENERATORS[away])
         metrics.rollback_state("open" if away else "closed", ("smaller_chunk",) if away else ())
@@ -63,20 +67,20 @@ class Exhibit:
         )
         self._metrics.gpu(GpuReading(0, "GPU-0", "one", 38 * GIB, 80 * GIB, 0.9, 61.0, 410.0))
 
-    def _work(self, generator: str) -> None:
+    def _work(self, identity: str, generator: str) -> None:
         metrics = self._metrics
-        metrics.job_accepted(MAIN, "pull")
-        metrics.job_refused(MAIN, "queue_full")
+        metrics.job_accepted(identity, "pull")
+        metrics.job_refused(identity, "queue_full")
         metrics.job_waited(0.4)
-        metrics.job_finished(MAIN, "pull", "ok", 6.0, generator)
+        metrics.job_finished(identity, "pull", "ok", 6.0, generator)
         for stage, seconds in (("text_to_image", 3.0), (generator, 2.0), ("encode", 0.2)):
             metrics.stage(stage, generator, seconds)
         metrics.asset(generator, 4_000_000, 90_000)
         metrics.self_checked(0.72, True, 2)
         metrics.queue(3, 1)
 
-    def _subnet(self) -> None:
-        metrics, ours = self._metrics, self._metrics.of(MAIN)
+    def _subnet(self, identity: str, number: int, serves: bool) -> None:
+        ours = self._metrics.of(identity)
         for outcome in ("task", "nothing", "cooldown"):
             ours.pulled(outcome)
         ours.submitted("accepted")
@@ -84,11 +88,16 @@ class Exhibit:
         ours.gateway_call("get_tasks", "nothing")
         ours.chain_synced("ok", 3.0)
         ours.peers(256, 120.0)
-        ours.standing(Standing(True, 5_000_000, 256, 17, 12, 0.02, 1.5, 900.0, 0))
+        ours.standing(Standing(True, 5_000_000, 256, 17 + number, 12 + number, 0.02, 1.5, 900.0, 0))
         readings = {"cooldown": 30.0, "average": 0.72, "rating": 1510.0, "reward": 0.8}
         ours.validator(VALIDATOR, readings)
         ours.rejected("not_permitted")
-        ours.now(ready=True, waiting=3)
+        ours.now(serves, waiting=3)
+        if not serves:
+            ours.failed()
+
+    def _doors(self) -> None:
+        metrics = self._metrics
         metrics.request("axon", "/Generate", 200, 6.1)
         metrics.connection_refused("axon", "address")
         metrics.malformed("axon", "BadStatusLine")
