@@ -11,8 +11,9 @@ HEADINGS = ("identity", "hotkey", "waiting", "peers", "read", "standing", "state
 NUMBERS = ("waiting", "peers", "read")
 HOTKEY_CHARACTERS = 10
 NONE = "-"
-LEAST_SHOWN = ("identity", "waiting", "state")
-"""Of a narrow terminal."""
+SHORTER = ("identity", "waiting", "standing", "state")
+SHORTEST = ("identity", "waiting", "state")
+"""What is shown where there is not room for all."""
 
 
 def several(status: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -24,6 +24,7 @@ from miner.commands.top_pieces import (
     DIM,
     GOOD,
     MEDIUM_COLUMNS,
+    NAME_CELLS,
     WARN,
     WIDE_COLUMNS,
     pairs,
@@ -42,6 +43,7 @@ BAR_CELLS = 12
 OPERATOR = "local"
 """The requester of jobs that were asked of none of our hotkeys."""
 
+NUMBERS = ("when", "took", "waited", "score", "size")
 STATES = {"done": GOOD, "failed": BAD, "running": "cyan", "queued": DIM}
 WORKERS = {"ready": GOOD, "busy": "cyan", "loading": WARN, "warming": WARN}
 
@@ -233,47 +235,49 @@ def _jobs(
     jobs: Sequence[Mapping[str, Any]], at: float, columns: int, whose: bool
 ) -> RenderableType:
     """The last jobs; ``whose`` adds the identity that each was asked of."""
-    found = table()
-    found.add_column("when", justify="right")
-    if columns >= MEDIUM_COLUMNS:
-        found.add_column("by")
-        if whose:
-            found.add_column("identity")
-    found.add_column("prompt", ratio=1, min_width=8, no_wrap=True, overflow="ellipsis")
-    found.add_column("state")
-    if columns >= MEDIUM_COLUMNS:
-        found.add_column("generator")
-    found.add_column("took", justify="right")
-    if columns >= WIDE_COLUMNS:
-        found.add_column("waited", justify="right")
-        found.add_column("score", justify="right")
-        found.add_column("size", justify="right")
-        found.add_column("for")
+    found, names = table(), _headings(columns, whose)
+    for name in names:
+        if name == "prompt":
+            found.add_column(name, ratio=1, min_width=8, no_wrap=True, overflow="ellipsis")
+        elif name == "identity":
+            found.add_column(name, max_width=NAME_CELLS, no_wrap=True, overflow="ellipsis")
+        else:
+            found.add_column(name, justify="right" if name in NUMBERS else "left")
     for job in jobs:
-        found.add_row(*_job(job, at, columns, whose))
+        cells = _job(job, at)
+        found.add_row(*(cells[name] for name in names))
     return panel("last jobs", found if jobs else Text("none yet", style=DIM))
 
 
-def _job(job: Mapping[str, Any], at: float, columns: int, whose: bool) -> list[RenderableType]:
+def _headings(columns: int, whose: bool) -> list[str]:
+    ours = ["identity"] if whose else []
+    if columns >= WIDE_COLUMNS:
+        numbers = ["took", "waited", "score", "size"]
+        return ["when", "by", *ours, "prompt", "state", "generator", *numbers, "for"]
+    if columns >= MEDIUM_COLUMNS:  # room for one of the two
+        return ["when", "by", *ours, "prompt", "state", *([] if whose else ["generator"]), "took"]
+    return ["when", "prompt", "state", "took"]
+
+
+def _job(job: Mapping[str, Any], at: float) -> dict[str, RenderableType]:
+    """All that may be shown of a job, by the headings."""
     state = str(job.get("state"))
     label = job.get("stage") or state if state == "running" else job.get("code") or state
+    accepted, score = job.get("accepted_at") or at, job.get("score")
     began, ended = job.get("begun_at"), job.get("finished_at")
-    took = "" if began is None else f"{max(0.0, (ended or at) - began):.1f} s"
-    row: list[RenderableType] = [f"{duration(max(0.0, at - (job.get('accepted_at') or at)))} ago"]
-    medium, wide = columns >= MEDIUM_COLUMNS, columns >= WIDE_COLUMNS
-    row += [plain(job.get("intake"))] if medium else []
-    row += [_whose(job)] if medium and whose else []
-    row += [
-        plain(job.get("prompt") or "(picture)"),
-        Text(plain(label), style=STATES.get(state, "")),
-    ]
-    row += [plain(job.get("generator") or "")] if medium else []
-    row.append(took)
-    if wide:
-        waited, score = (began or at) - (job.get("accepted_at") or at), job.get("score")
-        row += [f"{max(0.0, waited):.1f} s", "" if score is None else f"{score:.2f}"]
-        row += [size(job["bytes"]) if job.get("bytes") else "", short(job.get("requester"))]
-    return row
+    return {
+        "when": f"{duration(max(0.0, at - accepted))} ago",
+        "by": plain(job.get("intake")),
+        "identity": _whose(job),
+        "prompt": plain(job.get("prompt") or "(picture)"),
+        "state": Text(plain(label), style=STATES.get(state, "")),
+        "generator": plain(job.get("generator") or ""),
+        "took": "" if began is None else f"{max(0.0, (ended or at) - began):.1f} s",
+        "waited": f"{max(0.0, (began or at) - accepted):.1f} s",
+        "score": "" if score is None else f"{score:.2f}",
+        "size": size(job["bytes"]) if job.get("bytes") else "",
+        "for": short(job.get("requester")),
+    }
 
 
 def _whose(job: Mapping[str, Any]) -> str:

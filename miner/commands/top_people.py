@@ -11,13 +11,24 @@ from rich.text import Text
 
 from miner.commands.identity_table import (
     HEADINGS,
-    LEAST_SHOWN,
     NUMBERS,
+    SHORTER,
+    SHORTEST,
     rows,
     several,
     short,
 )
-from miner.commands.top_pieces import BAD, DIM, GOOD, MEDIUM_COLUMNS, WARN, panel, table
+from miner.commands.top_pieces import (
+    BAD,
+    DIM,
+    GOOD,
+    MEDIUM_COLUMNS,
+    NAME_CELLS,
+    WARN,
+    WIDE_COLUMNS,
+    panel,
+    table,
+)
 from miner.commands.top_words import duration, plain
 
 MAX_VALIDATORS, MAX_IDENTITIES = 6, 8
@@ -28,7 +39,8 @@ def identities(ours: Sequence[Mapping[str, Any]], columns: int) -> RenderableTyp
     shown = sorted(ours, key=lambda one: bool(one.get("ready")))[:MAX_IDENTITIES]
     listed = [one for one in ours if one in shown]
     cells = rows(listed)
-    names = [name for name in cells[0] if columns >= MEDIUM_COLUMNS or name in LEAST_SHOWN]
+    wanted = _headings(columns)
+    names = [name for name in cells[0] if name in wanted]
     found = table()
     for name in names:
         last = name == HEADINGS[-1]
@@ -49,6 +61,12 @@ def identities(ours: Sequence[Mapping[str, Any]], columns: int) -> RenderableTyp
     return panel(f"identities: {ready} of {len(ours)} ready{more}", found)
 
 
+def _headings(columns: int) -> Sequence[str]:
+    if columns >= WIDE_COLUMNS:
+        return HEADINGS
+    return SHORTER if columns >= MEDIUM_COLUMNS else SHORTEST
+
+
 def identities_lines(ours: Sequence[Mapping[str, Any]]) -> int:
     """How high that panel is."""
     return min(len(ours), MAX_IDENTITIES) + 3 if ours else 0
@@ -67,14 +85,16 @@ def validators(answer: Mapping[str, Any], columns: int) -> RenderableType:
     ours = several(status)
     found = table()
     if asked:
-        medium = columns >= MEDIUM_COLUMNS
-        names = ["identity"] * bool(ours) + ["validator"] + ["stake"] * medium
-        for name in (*names, "state", "tasks", "ok", "average"):
+        names = _headings_of_asked(columns, bool(ours))
+        for name in names:
+            most = NAME_CELLS if name == "identity" else None
             left = name in ("identity", "validator", "state")
-            found.add_column(name, justify="left" if left else "right")
+            found.add_column(
+                name, justify="left" if left else "right", max_width=most, no_wrap=True
+            )
         for line in _some(asked):
-            whose = [plain(line.get("identity"))] * bool(ours)
-            found.add_row(*whose, *_asked(line, medium))
+            cells = _asked(line)
+            found.add_row(*(cells[name] for name in names))
     else:
         found.add_column("validator")
         found.add_column("uid", justify="right")
@@ -100,16 +120,25 @@ def _some(asked: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [line for lines in groups for line in lines[:each]][:MAX_VALIDATORS]
 
 
-def _asked(line: Mapping[str, Any], with_stake: bool) -> list[RenderableType]:
+def _headings_of_asked(columns: int, whose: bool) -> list[str]:
+    ours = ["identity"] if whose else []
+    if columns >= MEDIUM_COLUMNS:
+        return [*ours, "validator", "stake", "state", "tasks", "ok", "average"]
+    return [*ours, "validator", "state", "tasks", "ok", *([] if whose else ["average"])]
+
+
+def _asked(line: Mapping[str, Any]) -> dict[str, RenderableType]:
+    """All that may be shown of a validator that is asked, by the headings."""
     cooldown, average = line.get("cooldown_seconds"), line.get("average_score")
     state, failures = plain(line.get("state")), line.get("failures") or 0
     state += f" {cooldown:.0f} s" if cooldown else ""
     state += f", {failures} failed" if failures else ""
-    return [
-        short(line.get("hotkey")),
-        *((f"{line.get('stake') or 0:,.0f}",) if with_stake else ()),
-        Text(state, style=BAD if failures else ""),
-        str(line.get("tasks") or 0),
-        str(line.get("accepted") or 0),
-        "-" if average is None else f"{average:.3f}",
-    ]
+    return {
+        "identity": plain(line.get("identity")),
+        "validator": short(line.get("hotkey")),
+        "stake": f"{line.get('stake') or 0:,.0f}",
+        "state": Text(state, style=BAD if failures else ""),
+        "tasks": str(line.get("tasks") or 0),
+        "ok": str(line.get("accepted") or 0),
+        "average": "-" if average is None else f"{average:.3f}",
+    }

@@ -11,7 +11,7 @@ WIDE_COLUMNS = 110
 """From here on two panels stand beside each other."""
 MEDIUM_COLUMNS = 78
 """Below, columns that can be missed are left out."""
-LABEL_CELLS = 8
+LABEL_CELLS, NAME_CELLS = 8, 12
 
 GOOD, WARN, BAD, DIM = "green", "yellow", "bold red", "dim"
 

@@ -11,7 +11,7 @@ export const readiness = () => (several() ? `${known.filter((one) => one.ready).
 // The operator's own jobs were asked of none of them.
 export const whose = (job) => (several() && job.requester !== "local" ? job.identity : null);
 
-const HEADS = ["Identity", "State", "Waiting", "Hotkey", "Place", "Peers", "Read"];
+const HEADS = ["Identity", "State", "Waiting", "Hotkey", "Standing", "Peers", "Read"];
 
 export function identities(all) {
   known = all;
