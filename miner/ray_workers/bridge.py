@@ -188,10 +188,15 @@ class Remote:
         if self._exchange is not None and wanted and self._open < MAX_CALLS:
             told, self._inward = b"".join(self._inward), []
             self._open += 1
-            self._calls.put_nowait(self._exchange.remote(next(self._numbers), told))
+            try:
+                answer = self._exchange.remote(next(self._numbers), told)
+            except Exception as error:  # the border: it counts as the answer, and ends the worker
+                answer = asyncio.get_running_loop().create_future()
+                answer.set_exception(error)
+            self._calls.put_nowait(answer)
 
     async def _pass_out(self) -> None:
-        """Until the actor has ended. Answers may overtake each other too: one is awaited."""
+        """Until the actor has ended. Answers may overtake each other too: the oldest is awaited."""
         loop = asyncio.get_running_loop()
         self._call()
         while (said := await (await self._calls.get())) is not None:
