@@ -35,7 +35,7 @@ from tests.benchmarks.fleet.simulation import simulate
 OUT = Path(__file__).parents[2] / "out"
 SHOWN = (CALM_LOST, BUSY_LOST, BUSY_BACK)
 HEADING = "1,000 GPUs, 10,000 jobs an hour: a simulation, nothing measured on a GPU"
-UNITS = "waits in simulated seconds, p50 and p99 by priority; took: real seconds for the hour"
+UNITS = "waits in simulated seconds, p50 and p99 by priority; took: seconds of one core for it all"
 
 
 def main() -> int:
@@ -60,9 +60,9 @@ def main() -> int:
 
 
 def _run(scenario: Scenario) -> Record:
-    began = time.perf_counter()
+    began = time.process_time()
     record = simulated(simulate(scenario))
-    record.real_seconds = time.perf_counter() - began
+    record.computing_seconds = time.process_time() - began
     return record
 
 

@@ -62,7 +62,7 @@ class Record:
     Attributes:
         hit: jobs in hand on cards at the moment they were lost.
         retried: that were begun once more.
-        real_seconds: that the simulation took.
+        computing_seconds: of the processor, that the simulation took.
     """
 
     scenario: Scenario
@@ -70,7 +70,7 @@ class Record:
     samples: list[Sample] = field(default_factory=list)
     hit: int = 0
     retried: int = 0
-    real_seconds: float = 0.0
+    computing_seconds: float = 0.0
 
     @property
     def fates(self) -> Counter[str]:
@@ -96,7 +96,7 @@ class Record:
         return row | {
             "hit": str(self.hit),
             "retried": str(self.retried),
-            "took": f"{self.real_seconds:.1f}",
+            "took": f"{self.computing_seconds:.1f}",
         }
 
 
