@@ -33,11 +33,11 @@ LEFT = -1
 """It did not wait for what became of it."""
 
 MAX_BODY_BYTES = 100_000
-LIMITS = {"max_body_bytes": MAX_BODY_BYTES, "header_seconds": 3.0, "body_seconds": 3.0}
+LIMITS = {"max_body_bytes": MAX_BODY_BYTES, "header_seconds": 6.0, "body_seconds": 6.0}
 """Of the axon under attack. Who behaves needs milliseconds, but this client shares its cores."""
 
 LANES = 32
-DRIP_SECONDS = 0.1
+DRIP_SECONDS = 0.2
 BODIES = (b"", b"null", b"[]", b'"a"', b"{", b'{"prompt": 5}', b"\xff\xfe", b"{}" * 10)
 BOMB = gzip.compress(bytes(10_000_000))
 
@@ -215,7 +215,7 @@ COSTLY: dict[Attack, set[int]] = {replayed: {401}, leaving: {LEFT}}
 """Those that a worker gets to do with."""
 
 ATTACKS = QUICK | SLOW | COSTLY
-QUICK_TURNS = 12
+QUICK_TURNS = 24
 """For each slow one: else the lanes would wait most of the time, and the axon with them."""
 
 

@@ -83,11 +83,8 @@ async def settled(running: Running) -> Footprint:
     """What the daemon takes up once no connection is open and no job is in hand."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            status, open_ = (
-                running.status(),
-                running.counted("miner_open_connections", server="axon"),
-            )
-            counters = status["counters"]
-            if not open_ and counters["jobs_accepted"] == counters["jobs_finished"]:
+            connections = running.counted("miner_open_connections", server="axon")
+            counters = running.status()["counters"]
+            if not connections and counters["jobs_accepted"] == counters["jobs_finished"]:
                 return Footprint.of(running)
             await asyncio.sleep(0.05)

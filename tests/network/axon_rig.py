@@ -33,7 +33,7 @@ PEERS = PeersSnapshot.of(
     Peer(POOR.ss58_address, uid=2, stake=1.0, validator_permit=True),
 )
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 """For what a test waits for; no rule is about this number."""
 
 GENEROUS = AdmissionSettings(
