@@ -19,7 +19,7 @@ from miner.network.dendrite import Dendrite
 from miner.network.protocol import Generate3D, TGPoll, TGTask
 from tests.app.running import VALIDATOR
 from tests.app.several import Several, several
-from tests.app.test_faults import OPEN
+from tests.app.traffic import OPEN
 
 TWO = {"alpha": "axon.port = 0", "beta": "axon.port = 0"}
 
