@@ -40,13 +40,14 @@ async def test_abuse_disturbs_nobody_and_leaves_nothing(tmp_path: Path, executor
         async with calling(running) as caller:
             assert await well_made(caller, "afterwards")
         counters = running.status()["counters"]
+        # The connections by which this test looks are among them, and close a moment later.
+        await running.until(lambda: Footprint.of(running).descriptors <= before.descriptors)
 
         assert expected(warm), warm
         assert expected(came), came
         assert sum(came.values()) == then
         assert len(good) > LEAST_GOOD
         assert all(good)
-        assert after.descriptors <= before.descriptors
         assert after.resident_bytes - before.resident_bytes < MAX_GROWTH_BYTES
         assert counters["jobs_accepted"] == counters["jobs_finished"] >= len(good)
         assert set(running.outcomes()) <= ENDED
