@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 
 from miner.app.causes import cause
 from miner.app.identity import Identity
+from miner.app.preflight import initial_peers
 from miner.job import MAIN
 from miner.settings import IdentitySettings, QueueSettings
 
@@ -70,11 +71,16 @@ class Identities:
         await asyncio.gather(*(identity.settle(limit_seconds) for identity in self.all))
 
     def reconfigure(self, settings: Sequence[IdentitySettings], queue: QueueSettings) -> None:
-        """Lets new settings hold for those that have their name there."""
+        """Lets new settings hold for those that have their name there, or for none.
+
+        Raises:
+            ConfigError: a file of peers is not right; nothing was changed.
+        """
         by_name = {one.name: one for one in settings}
-        for identity in self.all:
-            if identity.name in by_name:
-                identity.reconfigure(by_name[identity.name], queue)
+        known = [(one, by_name[one.name]) for one in self.all if one.name in by_name]
+        ready = [(one, new, initial_peers(new.chain.network)) for one, new in known]
+        for identity, new, peers in ready:
+            identity.reconfigure(new, queue, peers)
 
     def reasons(self) -> list[str]:
         """What keeps new work from being taken; nothing while one identity takes some."""

@@ -140,11 +140,19 @@ class Identity:
         settling = (one.settle(limit_seconds) for one in (self._gateway, self._puller) if one)
         await asyncio.gather(*settling)
 
-    def reconfigure(self, settings: IdentitySettings, queue: QueueSettings) -> None:
-        """Lets new settings hold, as far as they can while it runs."""
+    def reconfigure(
+        self, settings: IdentitySettings, queue: QueueSettings, peers: PeersSnapshot
+    ) -> None:
+        """Lets new settings hold, as far as they can while it runs.
+
+        Args:
+            settings: its own.
+            queue: limits of what it takes on.
+            peers: those that the settings begin with.
+        """
         self.settings, self._queue_settings = settings, queue
         if not settings.chain.is_live:  # else they are the watch's
-            self.peers_source.replace(preflight.initial_peers(settings.chain.network))
+            self.peers_source.replace(peers)
         if self._gate is not None and self._intake is not None:
             self._gate.reconfigure(settings.admission)
             self._intake.settings = queue

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from miner.app.identities import Identities
-from miner.errors import BindError, ChainError, MinerError
+from miner.errors import BindError, ChainError, ControlError, MinerError
 from miner.network.control_client import ask
 from miner.network.dendrite import Dendrite
 from miner.network.protocol import Generate3D, TGPoll, TGTask
@@ -192,6 +192,18 @@ async def test_a_reload_is_of_each(tmp_path: Path) -> None:
     assert report["applied"] == ["identity.beta.admission.min_stake", "identity.beta.share"]
     assert made == {"alpha": 200, "beta": 403}
     assert gone["waiting"] == ["identity.gamma"]
+
+
+async def test_a_reload_that_fails_is_of_nobody(tmp_path: Path) -> None:
+    """A file of peers that is not there keeps the new settings of all from holding."""
+    async with several(tmp_path, TWO) as (running, dendrite):
+        missing = f'axon.port = 0\nchain.network = "static:{tmp_path}/nobody.toml"'
+        running.write({"alpha": "axon.port = 0\nadmission.min_stake = 1e9", "beta": missing})
+        with pytest.raises(ControlError, match="nobody"):
+            ask(running.state_dir, "POST", "reload", 30.0)
+        made = await running.call(dendrite, "alpha", Generate3D(prompt="a"))
+
+    assert made.dendrite.status_code == 200
 
 
 async def test_one_hotkey_cannot_serve_twice(tmp_path: Path) -> None:
