@@ -15,7 +15,7 @@ from miner.errors import BadOption
 from miner.gpu.capability import assume_installed, installed_here
 from miner.gpu.plan import Card, MemoryPlan
 from miner.gpu.planner import make_plan
-from miner.gpu.usual_cards import USUAL_CARDS, capability_of_size, preset_for
+from miner.gpu.usual_cards import USUAL_CARDS, nominal_card, preset_for
 from miner.settings import Settings, load_settings
 
 UNITS = {"": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
@@ -102,9 +102,9 @@ def parse_capability(text: str) -> tuple[int, int]:
 
 def _described(vram: str, capability: str | None, host: str | None) -> Card:
     size = parse_size(vram)
-    able = parse_capability(capability) if capability else capability_of_size(size)
+    able = parse_capability(capability) if capability else None
     memory = parse_size(host) if host else 2 * size
-    return Card(f"a GPU of {vram}", size, size, able, memory)
+    return nominal_card(f"a GPU of {vram}", size, able, memory)
 
 
 def _this_machine(settings: Settings) -> Card:

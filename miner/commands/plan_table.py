@@ -53,7 +53,7 @@ def _card(card: Card) -> str:
     if card.capability is None:
         return f"{card.name}, {gib(card.free_bytes)} free"
     major, minor = card.capability
-    return f"{card.name}, {gib(card.free_bytes)}, {major}.{minor}"
+    return f"{card.name}, {gib(card.free_bytes)} free of {gib(card.total_bytes)}, {major}.{minor}"
 
 
 def _row(stage: StagePlan) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What a card can compute in, and why not in the rest.
 
-Rules by CUDA compute capability: bf16 from 8.0 (Ampere), fp8 from 8.9 (Ada). On the CPU the stock
-number type is fp32. Whether the libraries are there is asked of the caller, so that a plan can be
-made for a card and an installation that are elsewhere.
+Rules by CUDA compute capability: bf16 from 8.0 (Ampere). On the CPU the stock number type is fp32.
+Whether the libraries are there is asked of the caller, so that a plan can be made for a card and an
+installation that are elsewhere.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from miner.gpu.plan import Card, Precision
 Installed = Callable[[str], bool]
 
 BF16_FROM = (8, 0)
-FP8_FROM = (8, 9)
+
 NF4_FROM = (6, 0)
 
 _PLAIN: tuple[Precision, ...] = ("bf16", "fp16", "fp32")
 INSTEAD: dict[Precision, tuple[Precision, ...]] = {
-    "nf4": ("int8", "fp8", *_PLAIN),
-    "int8": ("fp8", *_PLAIN),
+    "nf4": ("int8", *_PLAIN),
+    "int8": _PLAIN,
     "fp8": ("int8", *_PLAIN),
     "bf16": ("fp16", "fp32"),
     "fp16": ("bf16", "fp32"),
@@ -31,8 +31,7 @@ INSTEAD: dict[Precision, tuple[Precision, ...]] = {
 """What is tried, in turn, in place of one that cannot be had."""
 
 LIBRARIES: dict[Precision, tuple[str, ...]] = {
-    "int8": ("torchao",),
-    "nf4": ("bitsandbytes", "accelerate"),
+    "nf4": ("bitsandbytes",),
 }
 
 
@@ -64,7 +63,7 @@ def why_not(precision: Precision, card: Card, installed: Installed) -> str | Non
             "fp16": "fp16: a CPU has no arithmetic for it",
             "nf4": "nf4: bitsandbytes computes on CUDA only",
         }.get(precision)
-    least = {"bf16": BF16_FROM, "fp8": FP8_FROM, "nf4": NF4_FROM}.get(precision)
+    least = {"bf16": BF16_FROM, "nf4": NF4_FROM}.get(precision)
     if least is not None and card.capability < least:
         has = _text(card.capability)
         return f"{precision}: needs compute capability {_text(least)}, this card has {has}"
@@ -96,15 +95,27 @@ def settle(
 def quantised(card: Card, installed: Installed) -> tuple[Precision, ...]:
     """What makes weights smaller on this card, in the order in which it is tried.
 
-    One of 8 bits, then nf4. fp8 and int8 took equally long in published measurements; fp8 goes
-    first where the card has it, because its matrix units can be used as well. nf4 was the fastest
-    of all and is the roughest, so it is for where 8 bits do not fit.
+    int8, then nf4, which is the roughest. fp8 is never chosen: with a scale for each row it takes
+    the bytes and the time of int8, and its weights are three times as far from the exact ones.
     """
-    eight: tuple[Precision, ...] = ("fp8", "int8") if card.is_cuda else ("int8", "fp8")
-    found = [mode for mode in eight if why_not(mode, card, installed) is None][:1]
-    if why_not("nf4", card, installed) is None:
-        found.append("nf4")
-    return tuple(found)
+    order: tuple[Precision, ...] = ("int8", "nf4")
+    return tuple(mode for mode in order if why_not(mode, card, installed) is None)
+
+
+def computes_in(card: Card, never_fp16: bool = False) -> Precision:
+    """The number type that quantised weights are widened to on a card.
+
+    Args:
+        card: that computes.
+        never_fp16: the component overflows in it.
+    """
+    can_have = [precision for precision in _PLAIN if not (never_fp16 and precision == "fp16")]
+    return settle("bf16", card, can_have, assume_installed).precision
+
+
+def onnxruntime_has_kernels(card: Card) -> bool:
+    """Whether onnxruntime-gpu was built for the card's compute capability."""
+    return card.capability is None or card.capability[0] != 10
 
 
 def _text(capability: tuple[int, int]) -> str:

@@ -18,8 +18,9 @@ from miner.settings import Section, TextToImageSettings, config_dir, read_toml
 PLAIN_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 """Of a parameter."""
 
-QUANTISED_BYTES: dict[Precision, float] = {"fp8": 1.0, "int8": 1.0, "nf4": 0.5625}
-"""Of a quantised parameter, with its share of the scales; the others stay in two bytes."""
+QUANTISED_BYTES: dict[Precision, float] = {"fp8": 1.001, "int8": 1.001, "nf4": 0.5625}
+"""Of a quantised parameter, with its share of the scales: four bytes for each row of a layer, which
+has thousands of weights, or for each 64 weights of nf4."""
 
 
 class Part(Section):
@@ -29,7 +30,10 @@ class Part(Section):
     params: int = Field(ge=0)
     quantised: int = Field(default=0, ge=0)
     block: int = Field(default=0, ge=0)
+    largest: int = Field(default=0, ge=0)
     activation_bytes: int = Field(default=0, ge=0)
+    kept_bytes: int = Field(default=0, ge=0)
+    rest_width: int = Field(default=2, ge=2, le=4)
     batched: bool = False
     tflop: float = Field(default=0.0, ge=0)
     steps: int = Field(default=0, ge=0)
@@ -49,7 +53,7 @@ class Part(Section):
         if precision in PLAIN_BYTES:
             return self.params * PLAIN_BYTES[precision]
         rest = self.params - self.quantised
-        return int(self.quantised * QUANTISED_BYTES[precision]) + 2 * rest
+        return int(self.quantised * QUANTISED_BYTES[precision]) + self.rest_width * rest
 
     def streamed_bytes(self, precision: Precision) -> int:
         """Bytes on the device while it is streamed: a block at work and the next one on its way."""
@@ -61,12 +65,15 @@ class Part(Section):
         """Bytes beside the weights while it runs.
 
         Args:
-            precision: fp32 doubles what is computed with.
+            precision: fp32 doubles what is computed with; quantised weights are widened to what is
+                computed in, a layer at a time.
             pixels: of a picture, over those that the catalogue counted with.
             batch: pictures in one pass.
         """
-        wide = 2 if precision == "fp32" else 1
-        return int(self.activation_bytes * wide * pixels * (batch if self.batched else 1))
+        width = 4 if precision == "fp32" else self.rest_width
+        grown = self.activation_bytes * width / 2 * pixels * (batch if self.batched else 1)
+        widened = self.largest * self.rest_width if precision in QUANTISED_BYTES else 0
+        return max(int(grown) + widened, self.kept_bytes)
 
 
 class Model(Section):

@@ -27,20 +27,15 @@ TFLOPS: tuple[tuple[tuple[int, int], float, float], ...] = (
 REACHED = 0.5
 """Of that, without compiling."""
 
-SLOWER: dict[Precision, float] = {"fp8": 1.15, "int8": 1.25, "nf4": 1.04}
-"""Times as long as bf16: casting layer by layer on an L40, weights alone by torchao on an H100, nf4
-on an L40; none of them compiled."""
+SLOWER: dict[Precision, float] = {"fp8": 1.25, "int8": 1.25, "nf4": 1.04}
+"""Times as long as bf16, none of them compiled: 8-bit weights alone as published for an H100, nf4
+for an L40."""
 
 PINNED_BYTES_PER_SECOND = 20e9
 """Moved whole from pinned memory over PCIe 4 with 16 lanes; going away is free, see ``parking``."""
 
-PAGED_BYTES_PER_SECOND = 8e9
-"""From memory that is not pinned, and back to it: what its library moves itself."""
-
-MOVED_BY_LIBRARY: frozenset[Precision] = frozenset({"int8"})
-
 STREAM_BYTES_PER_SECOND = 14e9
-"""Group offload of FLUX took 1.7 s a step for 23.8 GB."""
+"""Group offload of FLUX took 1.7 s a step for 23.8 GB, from pinned memory."""
 
 LOAD_BYTES_PER_SECOND = 2e9
 """From a fast disk, with the work of reading the format."""
@@ -74,19 +69,12 @@ def seconds(
     busy = passes * part.tflop * pixels / rate * SLOWER.get(precision, 1.0)
     size = part.weight_bytes(precision)
     if residency == "host":
-        return busy + _moving(precision, size)
+        return busy + size / PINNED_BYTES_PER_SECOND
     if residency == "streamed":
         return max(busy, passes * size / STREAM_BYTES_PER_SECOND)
     if residency == "segmented":
         return busy + part.weight_bytes("bf16") / LOAD_BYTES_PER_SECOND
     return busy
-
-
-def _moving(precision: Precision, size: int) -> float:
-    """Seconds for going to the device and away again."""
-    if precision in MOVED_BY_LIBRARY:
-        return 2 * size / PAGED_BYTES_PER_SECOND
-    return size / PINNED_BYTES_PER_SECOND
 
 
 def _rates(capability: tuple[int, int]) -> tuple[float, float]:

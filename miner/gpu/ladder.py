@@ -5,8 +5,9 @@ what the card can compute alone, never from how much memory there is: the planne
 that fits, and so more memory can only lead to an earlier one.
 
 Rungs, in this order: everything resident in the card's own precision; quantised and resident; parts
-waiting in the host's memory, more and more of them; the large ones streamed block by block; parts
-loaded, run and unloaded.
+waiting in the host's memory, more and more of them; then matting computed by the CPU as well; the
+large ones streamed block by block, those with the fewest bytes first; parts loaded, run and
+unloaded.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ LEAVING: tuple[frozenset[Component], ...] = (
 LARGE: tuple[Component, ...] = ("text_encoders", "transformer")
 """Quantised and streamed; the others are small."""
 
-STREAMABLE: frozenset[Precision] = frozenset({"fp32", "fp16", "bf16", "fp8"})
-"""The hooks that move blocks move plain tensors."""
+STREAMABLE: frozenset[Precision] = frozenset({"fp32", "fp16", "bf16", "fp8", "int8"})
+"""The hooks that move blocks move plain tensors, which nf4's are not."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,25 @@ def rungs(card: Card, parts: Parts, installed: Installed) -> Iterator[Rung]:
         installed: whether a library is there.
     """
     modes = list(_precisions(card, parts, installed))
+    whole = Places(parts, capability.onnxruntime_has_kernels(card))
+    less = Places(parts, matting_on_card=False)
     for mode in modes:
-        yield Rung(mode, dict.fromkeys(parts, "resident"))
+        yield Rung(mode, whole.resident())
     if card.is_cuda:
         for leaving in LEAVING:
             for mode in modes:
-                yield Rung(mode, _away(parts, leaving, "host"))
+                yield Rung(mode, whole.away(leaving, "host"))
         for mode in modes:
-            yield from _streamed(parts, mode)
+            yield Rung(mode, less.away(LEAVING[-1], "host"))
+        for mode in reversed(modes):  # a step takes as long as its bytes travel
+            for places in less.streamed():
+                yield Rung(mode, places)
     for leaving in LEAVING:
         for mode in modes:
-            yield Rung(mode, _away(parts, leaving, "segmented"))
+            yield Rung(mode, whole.away(leaving, "segmented"))
+    if card.is_cuda:
+        for mode in modes:
+            yield Rung(mode, less.away(LEAVING[-1], "segmented"))
 
 
 def _precisions(
@@ -89,19 +98,35 @@ def own_precision(card: Card, part: Part, installed: Installed) -> Settled:
     return capability.settle(own, card, part.can_have, installed)
 
 
-def _away(
-    parts: Parts, leaving: frozenset[Component], where: Residency
-) -> dict[Component, Residency]:
-    places: dict[Component, Residency] = dict.fromkeys(parts, "resident")
-    for name in leaving & parts.keys():
-        unused = name == "dreamgaussian" and where == "segmented"
-        places[name] = "disk" if unused else where
-    return places
+@dataclass(frozen=True)
+class Places:
+    """Residencies for all components at once.
 
+    Attributes:
+        parts: the components in use.
+        matting_on_card: whether the matting network, where it is used, computes on the device.
+    """
 
-def _streamed(parts: Parts, mode: Mapping[Component, Precision]) -> Iterator[Rung]:
-    """Text encoders streamed, then the transformer, then both; all else waits on the host."""
-    for large in (LARGE[:1], LARGE[1:], LARGE):
-        if all(name in parts and parts[name].block for name in large):
-            places = _away(parts, LEAVING[-1], "host")
-            yield Rung(mode, places | dict.fromkeys(large, "streamed"))
+    parts: Parts
+    matting_on_card: bool
+
+    def resident(self) -> dict[Component, Residency]:
+        """Everything on the device."""
+        places: dict[Component, Residency] = dict.fromkeys(self.parts, "resident")
+        if "matting" in places and not self.matting_on_card:
+            places["matting"] = "cpu"
+        return places
+
+    def away(self, leaving: frozenset[Component], where: Residency) -> dict[Component, Residency]:
+        """Those that leave are there, the rollback generator on disk in place of segments."""
+        places = self.resident()
+        for name in leaving & self.parts.keys():
+            unused = name == "dreamgaussian" and where == "segmented"
+            places[name] = "disk" if unused else where
+        return places
+
+    def streamed(self) -> Iterator[dict[Component, Residency]]:
+        """Text encoders streamed, then the transformer, then both; all else waits on the host."""
+        for large in (LARGE[:1], LARGE[1:], LARGE):
+            if all(name in self.parts and self.parts[name].block for name in large):
+                yield self.away(LEAVING[-1], "host") | dict.fromkeys(large, "streamed")

@@ -9,16 +9,21 @@ made of other tensors is moved by its library instead, there and back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from miner.gpu.device import Device
+from miner.gpu.host_memory import host_memory
+from miner.gpu.slabs import Place, Slab, pack
 
 PINNED_SHARE = 0.5
 """Of the host's available memory: pinned pages cannot be given to anybody else."""
+
+NF4_TENSORS = ("absmax", "code")
+"""Of the state bitsandbytes has for a weight: scales of its blocks, and the sixteen values."""
 
 log = logging.getLogger(__name__)
 
@@ -35,56 +40,59 @@ class Parking:
     def __init__(self, networks: list[nn.Module], device: Device, often: bool) -> None:
         self._networks = networks
         self._device = device
-        self._kept: list[tuple[Any, str, Tensor]] = []  # owner, its attribute, the copy
+        self._slabs: list[Slab] = []  # none: the networks are moved by their own methods
         if often and device.is_cuda and all(map(_can_swap, networks)):
-            self._keep(_can_spare(sum(map(weight_bytes, networks))))
+            self._slabs = pack(_places(networks), _can_pin(networks))
 
     def wake(self) -> None:
         """To the device; returns when they are there."""
-        if not self._kept:
+        if not self._slabs:
             for network in self._networks:
                 network.to(self._device.torch_device)
             return
-        for owner, name, kept in self._kept:
-            setattr(owner, name, kept.to(self._device.torch_device, non_blocking=True))
+        for slab in self._slabs:
+            slab.to(self._device.torch_device)
         self._device.synchronize()
 
     def park(self) -> None:
         """Back to the host; the device's memory is free, as far as the allocator lets it go."""
-        if not self._kept:
+        if not self._slabs:
             for network in self._networks:
                 network.to("cpu")
             return
-        for owner, name, kept in self._kept:
-            setattr(owner, name, kept)
+        for slab in self._slabs:
+            slab.back()
 
-    def _keep(self, pin: bool) -> None:
-        for network in self._networks:
-            for owner, name in _places(network):
-                kept = getattr(owner, name).to("cpu")
-                kept = kept.pin_memory() if pin else kept
-                setattr(owner, name, kept)
-                self._kept.append((owner, name, kept))
+
+def pin(network: nn.Module, device: Device) -> None:
+    """Has a network on the host that is copied often lie in pinned memory, where there is enough.
+
+    Nothing changes where the device is no GPU, or where a weight is no plain tensor.
+    """
+    if device.is_cuda and _can_swap(network) and _can_pin([network]):
+        pack(_places([network]), pinned=True)
 
 
 def weight_bytes(network: nn.Module) -> int:
-    """What its weights and buffers take, wherever they are."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(network))
+    """What its weights and buffers take, wherever they are, with the scales of nf4."""
+    tensors = (place.tensor for place in _places([network]))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    """Each once, although networks may share some."""
+    """Parameters and buffers, each once, although networks may share some."""
     yield from network.parameters()
     yield from network.buffers()
 
 
-def _places(network: nn.Module) -> Iterator[tuple[Any, str]]:
-    """Where its tensors hang: owner and attribute."""
-    for tensor in _tensors(network):
-        yield tensor, "data"
-        scales = getattr(tensor, "quant_state", None)
-        if scales is not None:
-            yield scales, "absmax"
+def _places(networks: Iterable[nn.Module]) -> Iterator[Place]:
+    """Where the tensors of networks are held."""
+    for network in networks:
+        for tensor in _tensors(network):
+            yield Place(tensor, "data")
+            state = getattr(tensor, "quant_state", None)
+            if state is not None:
+                yield from (Place(state, name) for name in NF4_TENSORS)
 
 
 def _can_swap(network: nn.Module) -> bool:
@@ -98,11 +106,12 @@ def _can_swap(network: nn.Module) -> bool:
     return all(type(state.absmax) is Tensor and not state.nested for state in states)
 
 
-def _can_spare(wanted: int) -> bool:
+def _can_pin(networks: Iterable[nn.Module]) -> bool:
+    """Whether the host can spare their weights as pinned memory, all of them together."""
     if not torch.cuda.is_available():
         return False
-    available = Device(torch.device("cpu"), "cpu").available_bytes()
-    if wanted > PINNED_SHARE * available:
+    wanted = sum(map(weight_bytes, networks))
+    if wanted > PINNED_SHARE * host_memory().free_bytes:
         log.warning("%d MiB of weights are not pinned: the host has too little", wanted >> 20)
         return False
     return True

@@ -17,10 +17,13 @@ from miner.settings import MemorySettings, TextToImageSettings
 
 MIB = 1024 * 1024
 
-RESERVE_BYTES = 512 * MIB
+RESERVE_BYTES = 256 * MIB
 RESERVE_SHARE = 22
-"""Kept free where nothing is set: so much and one part in so many, for the driver's context, the
-libraries' workspaces, and fragments."""
+"""Kept free where nothing is set: so much and one part in so many, for the libraries' workspaces
+and fragments. The driver's context is not in it: what is free is read with one made already."""
+
+ON_HOST: tuple[Residency, ...] = ("host", "streamed", "cpu")
+"""Residencies whose weights are in the host's memory."""
 
 HOST_SHARE = 0.9
 """Of the host's available memory, for parts that wait there."""
@@ -67,11 +70,14 @@ class Setting:
     def wanted_residency(self, name: Component) -> Residency | None:
         """The operator's wish; a CPU's memory is the host's, so there all that waits is there."""
         wanted = self.memory.residency_of.get(name)
-        return "resident" if wanted in ("host", "streamed") and not self.card.is_cuda else wanted
+        same = wanted in ("host", "streamed", "cpu") and not self.card.is_cuda
+        return "resident" if same else wanted
 
     def running_bytes(self, rung: Rung, name: Component) -> int:
-        """Bytes of one component on the device while it works."""
+        """Bytes of one component on the device while it works; none for one that the CPU does."""
         part, precision = self.parts[name], rung.precision[name]
+        if rung.residency[name] == "cpu":
+            return 0
         streamed = rung.residency[name] == "streamed"
         weights = part.streamed_bytes(precision) if streamed else part.weight_bytes(precision)
         return weights + part.peak_bytes(precision, self.pixels, self.paint.batch_size)
@@ -137,10 +143,14 @@ def _farther(one: Residency, other: Residency) -> Residency:
 
 def _measure(setting: Setting, rung: Rung) -> Fit:
     sizes = {name: part.weight_bytes(rung.precision[name]) for name, part in setting.parts.items()}
-    resident = sum(size for name, size in sizes.items() if rung.residency[name] == "resident")
-    waiting = sum(s for name, s in sizes.items() if rung.residency[name] in ("host", "streamed"))
+    resident = {
+        name: sizes[name] + part.kept_bytes
+        for name, part in setting.parts.items()
+        if rung.residency[name] == "resident"
+    }
+    waiting = sum(s for name, s in sizes.items() if rung.residency[name] in ON_HOST)
     peak = 0
     for name in setting.parts:
-        others = resident - (sizes[name] if rung.residency[name] == "resident" else 0)
+        others = sum(resident.values()) - resident.get(name, 0)
         peak = max(peak, others + setting.running_bytes(rung, name))
     return Fit(rung, peak, waiting if setting.card.is_cuda else 0)

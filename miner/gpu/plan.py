@@ -68,6 +68,8 @@ class StagePlan:
             at a time) and its activations; without what others hold.
         seconds: expected for one prompt, an estimate; None where nothing is known.
         reason: why this precision and residency, in one line.
+        kept_bytes: held on the device beside the weights while others run, by a library that does
+            not give its working memory back.
     """
 
     component: Component
@@ -78,11 +80,12 @@ class StagePlan:
     peak_bytes: int
     seconds: float | None
     reason: str
+    kept_bytes: int = 0
 
     @property
     def resident_bytes(self) -> int:
         """What it holds on the device while others run."""
-        return self.weight_bytes if self.residency == "resident" else 0
+        return self.weight_bytes + self.kept_bytes if self.residency == "resident" else 0
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from miner.gpu import estimates
-from miner.gpu.capability import Installed, assume_installed
-from miner.gpu.catalogue import Catalogue, find_model, load_catalogue, painter_settings
+from miner.gpu.capability import Installed, assume_installed, computes_in
+from miner.gpu.catalogue import Catalogue, Part, find_model, load_catalogue, painter_settings
 from miner.gpu.placement import HOST_SHARE, Fit, Setting, fits
 from miner.gpu.plan import Card, Component, MemoryPlan, Residency, StagePlan
 from miner.gpu.preset_parts import parts_of
@@ -85,7 +85,8 @@ class Planner:
 
     def _setting(self, card: Card, paint: TextToImageSettings, memory: MemorySettings) -> Setting:
         names, nearest = self.rollback.names, self.rollback.residency
-        parts, unknown = parts_of(self.preset, paint, self.catalogue, names)
+        found, unknown = parts_of(self.preset, paint, self.catalogue, names)
+        parts = {name: _on(card, part) for name, part in found.items()}
         waits: Residency = "resident" if names[0] == "dreamgaussian" else nearest
         model = find_model(self.catalogue, paint.weights)
         pixels = (paint.size_px / model.size_px) ** 2 if model and model.size_px else 1.0
@@ -121,6 +122,12 @@ def make_plan(
     return Planner(preset, memory, rollback, installed, catalogue).plan(card)
 
 
+def _on(card: Card, part: Part) -> Part:
+    """The part with the width of what is not quantised, where the card has no two-byte type."""
+    wide = part.quantised and computes_in(card, part.never_fp16) == "fp32"
+    return part.model_copy(update={"rest_width": 4}) if wide else part
+
+
 def _without_wishes(memory: MemorySettings) -> MemorySettings:
     return memory.model_copy(update={"precision": "auto", "precision_of": {}, "residency_of": {}})
 
@@ -145,4 +152,5 @@ def _stage(setting: Setting, fit: Fit, name: Component, words: Words) -> StagePl
             part, setting.card, precision, residency, setting.paint.steps, setting.pixels
         ),
         reason=words.reason(name),
+        kept_bytes=part.kept_bytes if residency == "resident" else 0,
     )

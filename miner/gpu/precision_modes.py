@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from miner.gpu.capability import BF16_FROM, Settled, installed_here, settle
+from miner.gpu.capability import Settled, computes_in, installed_here, settle
 from miner.gpu.device import Device
 from miner.gpu.plan import PRECISIONS
 from miner.settings.memory import Precision
@@ -28,8 +28,4 @@ def settled_here(wanted: Precision, device: Device) -> Settled:
 
 def compute_dtype(precision: Precision, device: Device) -> torch.dtype:
     """What is computed in; weights in a smaller type are turned into it as they are used."""
-    if precision in PLAIN:
-        return PLAIN[precision]
-    capability = device.card().capability
-    old = capability is not None and capability < BF16_FROM
-    return torch.float16 if old else torch.bfloat16
+    return PLAIN[precision if precision in PLAIN else computes_in(device.card())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from miner.gpu.capability import onnxruntime_has_kernels
 from miner.gpu.ladder import own_precision
 from miner.gpu.placement import Fit, Setting, fits
 from miner.gpu.plan import Component
@@ -90,6 +91,8 @@ class Words:
         used, place = self._used, self._fit.rung.residency[name]
         if used.wanted_residency(name) is not None:
             return "as set"
+        if place == "cpu" and not onnxruntime_has_kernels(used.card):
+            return "onnxruntime has no kernels for this card"
         if name == "dreamgaussian" and place == used.rollback != "resident":
             return "as the rollback's settings say"
         if place == "resident":

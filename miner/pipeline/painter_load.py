@@ -20,7 +20,7 @@ from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan, StagePlan
 from miner.gpu.precision_modes import settled_here
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, FAMILIES, VAE, Family
-from miner.pipeline.painter_networks import Networks, read_network
+from miner.pipeline.painter_networks import Networks, read_networks
 from miner.pipeline.residence import LOADED_LATE, Residence
 from miner.settings import TextToImageSettings
 from miner.settings.memory import Precision, Residency
@@ -28,8 +28,6 @@ from miner.settings.memory import Precision, Residency
 PARTS = (ENCODERS, DENOISER, VAE)
 UNUSED = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
 """Of some pipelines: they judge or read pictures, and nobody asks for either."""
-SLICED_BELOW_BYTES = 6 << 30
-"""With less memory than this a network that can do its attention in slices does."""
 
 log = logging.getLogger(__name__)
 
@@ -74,20 +72,20 @@ def load_parts(
         for reason in found.reasons:
             log.warning("%s in %s instead: %s", part, found.precision, reason)
     names = FAMILIES[settings.pipeline].parts
-    vae = read_network(folder / "vae", settled[VAE].precision, device)
-    pipeline = _bare_pipeline(folder, settings, device, names, vae)
+    vae = read_networks(folder, names[VAE], settled[VAE].precision, device)
+    pipeline = _bare_pipeline(folder, settings, device, names, vae["vae"])
     residences = {}
     for part in PARTS:
         residency = wanted[part].residency
-        first = {"vae": vae} if part == VAE and residency not in LOADED_LATE else None
-        read = partial(_read, folder, names[part], settled[part].precision, device)
+        first = vae if part == VAE and residency not in LOADED_LATE else None
+        read = partial(
+            read_networks, folder, names[part], settled[part].precision, device, residency
+        )
         load = partial(_load, pipeline, read, device, residency, first)
         residences[part] = Residence(load, residency, 0.0, device, name=part, loads_parked=True)
     del vae
     if residences[VAE].residency in LOADED_LATE:
         pipeline.vae = None
-    if plan is not None and plan.limit_bytes <= SLICED_BELOW_BYTES:
-        _slice_attention(pipeline)
     family = FAMILIES[settings.pipeline](pipeline, settings, device.torch_device)
     return Loaded(pipeline, device, family, residences, settled)
 
@@ -177,22 +175,9 @@ def _bare_pipeline(
     return pipeline
 
 
-def _read(
-    folder: Path, names: tuple[str, ...], precision: Precision, device: Device
-) -> dict[str, Any]:
-    return {name: read_network(folder / name, precision, device) for name in names}
-
-
 def _load(pipeline: Any, read: Any, device: Device, residency: Residency, first: Any) -> Networks:
     return Networks(pipeline, first or read(), device, residency)
 
 
 def _itself(networks: Networks) -> Networks:
     return networks
-
-
-def _slice_attention(pipeline: Any) -> None:
-    """Where the denoiser knows how: those of FLUX do not, and need it less."""
-    unet = getattr(pipeline, "unet", None)
-    if unet is not None and hasattr(unet, "set_attention_slice"):
-        unet.set_attention_slice("auto")

@@ -9,19 +9,20 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.hooks import apply_group_offloading
+from torch import nn
 
 from miner.errors import WeightsError
 from miner.gpu.device import Device
-from miner.gpu.parking import Parking, weight_bytes
+from miner.gpu.parking import Parking, pin, weight_bytes
 from miner.gpu.precision_modes import compute_dtype
-from miner.gpu.precision_quantise import Library, loading_options, narrow
+from miner.gpu.quantise import QUANTISED, make_small
 from miner.pipeline.residence import LOADED_LATE
 from miner.settings.memory import Precision, Residency
 
@@ -49,7 +50,7 @@ class Networks:
     def __init__(
         self,
         pipeline: Any,
-        networks: Mapping[str, torch.nn.Module],
+        networks: Mapping[str, nn.Module],
         device: Device,
         residency: Residency = "resident",
     ) -> None:
@@ -95,38 +96,71 @@ class Networks:
                 self._networks, self._parking = {}, None
 
 
-def read_network(folder: Path, precision: Precision, device: Device) -> torch.nn.Module:
-    """One network of a folder in the diffusers layout, on the host unless its library decides.
+def read_networks(
+    folder: Path,
+    names: Sequence[str],
+    precision: Precision,
+    device: Device,
+    residency: Residency = "resident",
+) -> dict[str, nn.Module]:
+    """The networks of one part, by name, from a folder in the diffusers layout.
+
+    Where one of them cannot compute in fp16 none of them does: a part has one number type.
 
     Args:
-        folder: of the network itself.
+        folder: of the whole pipeline.
+        names: of the networks' folders in it.
         precision: settled for this machine.
         device: that will compute.
+        residency: quantised layers of a resident part are left on the device, others come back to
+            the host; what is not quantised is on the host in either case.
 
     Raises:
-        WeightsError: the folder does not say what is in it.
+        WeightsError: a folder does not say what is in it.
     """
-    kind, library = _kind_of(folder)
+    kinds = {name: kind_of(folder / name) for name in names}
+    dtype = number_type(precision, device, kinds.values())
+    stays = residency == "resident"
+    networks = {}
+    for name, kind in kinds.items():
+        network = kind.from_pretrained(folder / name, dtype=dtype, local_files_only=True)
+        networks[name] = in_precision(network, precision, dtype, device, stays)
+    return networks
+
+
+def number_type(precision: Precision, device: Device, kinds: Iterable[type]) -> torch.dtype:
+    """What the networks of a part compute in: float32 where one of them overflows in float16."""
     dtype = compute_dtype(precision, device)
-    if dtype == torch.float16 and kind.__name__ in NEVER_FP16:
-        dtype = torch.float32
-    smaller = kind.__name__ not in KEPT_PLAIN
-    options = loading_options(precision, library, dtype, device) if smaller else {}
-    network: torch.nn.Module = kind.from_pretrained(
-        folder, dtype=dtype, local_files_only=True, **options
-    )
-    if precision == "fp8" and smaller:
-        narrow(network, dtype)
+    overflows = any(kind.__name__ in NEVER_FP16 for kind in kinds)
+    return torch.float32 if dtype == torch.float16 and overflows else dtype
+
+
+def in_precision(
+    network: nn.Module, precision: Precision, dtype: torch.dtype, device: Device, stays: bool
+) -> nn.Module:
+    """The network, its large layers quantised where the precision says so and its class allows.
+
+    Args:
+        network: read or built in ``dtype``.
+        precision: settled for this machine.
+        dtype: computed in.
+        device: that rounds the weights.
+        stays: whether rounded layers are left on the device.
+    """
+    if precision in QUANTISED and type(network).__name__ not in KEPT_PLAIN:
+        make_small(network, precision, dtype, device, stays)
     return network
 
 
-def stream(network: torch.nn.Module, device: Device) -> None:
+def stream(network: nn.Module, device: Device) -> None:
     """Has a network's blocks come to the device one after the other as it runs.
 
-    On CUDA the next block travels while one computes. T5 hides its blocks one level further down.
+    On CUDA the next block travels while one computes, from memory that is pinned once where the
+    host can spare it. T5 hides its blocks one level further down.
     """
     inner = getattr(network, "encoder", None)
-    blocks_in = inner if isinstance(inner, torch.nn.Module) and hasattr(inner, "block") else network
+    blocks_in = inner if isinstance(inner, nn.Module) and hasattr(inner, "block") else network
+    pin(network, device)
     apply_group_offloading(
         blocks_in,
         onload_device=device.torch_device,
@@ -135,20 +169,24 @@ def stream(network: torch.nn.Module, device: Device) -> None:
         num_blocks_per_group=1,
         use_stream=device.is_cuda,
         non_blocking=device.is_cuda,
-        low_cpu_mem_usage=True,  # else all of it is pinned, twice over for a moment
+        low_cpu_mem_usage=True,  # what is not pinned yet is pinned a block at a time, as it runs
     )
 
 
-def _kind_of(folder: Path) -> tuple[Any, Library]:
-    """The class that reads a folder, and whose it is."""
+def kind_of(folder: Path) -> Any:
+    """The class of diffusers or transformers that reads a network's folder.
+
+    Raises:
+        WeightsError: the folder does not say what is in it, or nothing of that name is known.
+    """
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
-    library: Library = "diffusers" if "_class_name" in config else "transformers"
+    library = "diffusers" if "_class_name" in config else "transformers"
     name = config.get("_class_name") or next(iter(config.get("architectures") or []), "")
     kind = getattr(importlib.import_module(library), str(name), None)
     if kind is None:
         raise WeightsError(f"{path}: {library} has no network {name!r}")
-    return kind, library
+    return kind

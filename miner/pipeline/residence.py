@@ -11,8 +11,8 @@ from typing import Generic, Protocol, TypeVar
 from miner.gpu.device import Device
 from miner.settings.memory import Residency
 
-ALWAYS_HERE = ("resident", "streamed")
-"""What is streamed looks after its own weights."""
+ALWAYS_HERE = ("resident", "streamed", "cpu")
+"""What is streamed moves its own weights; what the CPU computes has none on the device."""
 LOADED_LATE = ("segmented", "disk")
 """Loaded when used, and dropped afterwards."""
 

@@ -9,16 +9,17 @@ from pydantic import Field, model_validator
 from miner.settings.section import Section
 
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8", "nf4"]
-"""fp8: stored as e4m3, computed in bf16. int8: weights alone, by torchao. nf4: by bitsandbytes."""
+"""int8 and fp8: weights in one byte with a scale for each row, computed in bf16; fp8 is e4m3, which
+is rougher than int8. nf4: weights in four bits, by bitsandbytes."""
 
 PrecisionMode = Literal["auto", "fp32", "fp16", "bf16", "fp8", "int8", "nf4"]
 
-Residency = Literal["resident", "host", "streamed", "segmented", "disk"]
+Residency = Literal["resident", "host", "streamed", "segmented", "disk", "cpu"]
 """Where a part waits.
 
 resident: on the device. host: in the machine's memory, moved whole when used. streamed: in the
 machine's memory, moved block by block while it runs. segmented: loaded, run and unloaded around its
-use. disk: loaded when first used.
+use. disk: loaded when first used. cpu: computed by the CPU, nothing of it on the device.
 """
 
 Component = Literal[
@@ -35,8 +36,8 @@ class MemorySettings(Section):
         precision: for all components that can have it; ``auto`` chooses for each.
         precision_of: for single components, before ``precision``.
         residency_of: for single components; the others are chosen.
-        reserve_bytes: left free on the device, for its driver's context and for fragments; 0 is
-            512 MiB and a twenty-second of the whole.
+        reserve_bytes: left free on the device, for the libraries' workspaces and for fragments; 0
+            is 256 MiB and a twenty-second of the whole.
         limit_bytes: the plan takes no more, whatever the device has; 0 is all but the reserve.
         allow_smaller_painter: whether another text-to-image model may be taken where the preset's
             fits in no way.
@@ -64,7 +65,7 @@ RESIDENCIES_OF: dict[Component, tuple[Residency, ...]] = {
     "text_encoders": ("resident", "host", "streamed", "segmented"),
     "transformer": ("resident", "host", "streamed", "segmented"),
     "vae": ("resident", "host", "segmented"),
-    "matting": ("resident", "segmented"),
+    "matting": ("resident", "segmented", "cpu"),
     "dreamgaussian": ("resident", "host", "disk"),
 }
 """What each component can do; those not named, ``DEFAULT_RESIDENCIES``."""

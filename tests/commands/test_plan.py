@@ -29,7 +29,7 @@ def test_a_described_card_has_a_row_for_each_stage(capsys: pytest.CaptureFixture
     assert main(["plan", *options, "--preset", "flux-schnell"]) == 0
     first, headings, *rows = capsys.readouterr().out.splitlines()
 
-    assert "12.0 GiB, 8.9, 32.0 GiB of host memory" in first
+    assert "11.2 GiB free of 11.5 GiB, 8.9, 32.0 GiB of host memory" in first
     assert headings.split() == [
         *("stage", "model", "precision", "residency", "weights", "peak", "seconds", "reason")
     ]
@@ -42,8 +42,8 @@ def test_the_plan_as_json_is_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--vram", "24GiB", "--preset", "flux-schnell", "--json"]) == 0
     plan = MemoryPlan.from_json(json.loads(capsys.readouterr().out))
 
-    assert plan.card.capability == (8, 9)
-    assert plan.of("transformer").precision == "fp8"
+    assert plan.card.capability == (8, 6)
+    assert plan.of("transformer").precision == "int8"
 
 
 def test_workers_that_differ_have_a_plan_each(

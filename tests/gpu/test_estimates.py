@@ -33,7 +33,7 @@ def test_what_moves_takes_longer_than_what_stays() -> None:
 
 def test_precisions_differ_as_published() -> None:
     """nf4 loses little, 8 bits more, fp32 most."""
-    assert painting() < painting("nf4") < painting("fp8") < painting("int8") < painting("fp32")
+    assert painting() < painting("nf4") < painting("fp8") == painting("int8") < painting("fp32")
 
 
 @pytest.mark.parametrize("capability", [(5, 2), (7, 0), (7, 5), (8, 0), (9, 0), (10, 3), (12, 1)])

@@ -26,7 +26,7 @@ def as_nf4(network: Counting, nested: bool = False) -> Counting:
     """With the scales of 4 bits hanging on the weight, as bitsandbytes has them."""
     network.requires_grad_(False)
     network.is_quantized = True  # type: ignore[assignment]
-    state = SimpleNamespace(absmax=torch.ones(2), nested=nested)
+    state = SimpleNamespace(absmax=torch.ones(2), code=torch.arange(16.0), nested=nested)
     network.weight.quant_state = state  # type: ignore[attr-defined]
     return network
 
@@ -57,11 +57,12 @@ def test_scales_of_4_bits_go_with_their_weights() -> None:
     network = as_nf4(Counting(3, 3))
     parking = Parking([network], fake_card(), often=True)
     state = network.weight.quant_state  # type: ignore[attr-defined]
-    kept = state.absmax
-    state.absmax = kept.clone()
+    kept = {name: getattr(state, name).data_ptr() for name in ("absmax", "code")}
+    for name in kept:
+        setattr(state, name, getattr(state, name).clone())  # as if it were on the device
     parking.park()
 
-    assert state.absmax is kept
+    assert {name: getattr(state, name).data_ptr() for name in kept} == kept
     assert network.moves == 0
 
 
