@@ -11,7 +11,7 @@ GRAFANA := tests/observe/schema/node_modules/.installed
 EXTRAS := $(if $(or $(filter true,$(CI)),$(RAY)),dev$(comma)ray,dev)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: demo observe soak test test-systemd bench lint format clean
+.PHONY: demo observe soak test test-long test-systemd bench lint format clean
 
 demo: $(STAMP)
 	$(BIN)/miner demo -o out/demo
@@ -29,7 +29,12 @@ soak: $(STAMP)
 # Two at a time, each file in one of them; the long ones first, in the order that the tests have then.
 PROCESSES ?= 2
 test: lint $(STAMP) $(GRAFANA)
-	$(BIN)/python -m pytest --import-mode=importlib \
+	$(BIN)/python -m pytest --import-mode=importlib -m "not slow" \
+		-n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+# What takes longer and changes seldom: every preset's plan beside its networks, and the like.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest --import-mode=importlib -m slow \
 		-n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # The service under a real systemd: needs root and Debian's package systemd, and says so where they are missing.

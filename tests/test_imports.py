@@ -38,7 +38,6 @@ ONLY_IN: dict[str, set[str]] = {
         "pipeline/painter_load.py",
         "pipeline/painter_networks.py",
         "pipeline/painter_synthetic.py",
-        "gpu/precision_quantise.py",
         "dreamgaussian/guidance_latents.py",
         "dreamgaussian/guidance_mvdream.py",
     },

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from miner.commands.console import Reporter, result
-from miner.commands.plan_table import overview, table
+from miner.commands.plan_table import counts_table, overview, table
 from miner.errors import BadOption
 from miner.gpu.capability import assume_installed, installed_here
+from miner.gpu.counted import Count
 from miner.gpu.plan import Card, MemoryPlan
 from miner.gpu.planner import make_plan
 from miner.gpu.usual_cards import USUAL_CARDS, nominal_card, preset_for
@@ -38,12 +40,18 @@ def plan(
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Models; see config/presets.")] = None,
     every: Annotated[bool, typer.Option("--all", help="One line for each usual card.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Build the networks without memory and compare their bytes."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON.")] = False,
 ) -> int:
     """Print the memory plan of this machine, of a GPU described, or of all usual ones.
 
-    Where workers hold one generator each (worker.spread) there is a plan for each kind of worker.
-    Seconds are estimates, never measured here. The exit status is 1 where nothing fits.
+    SIZE is the size in a card's name, of which torch sees less. Where workers hold one generator
+    each (worker.spread) there is a plan for each kind of worker. Seconds are estimates, never
+    measured here. The exit status is 1 where nothing fits, or where --verify finds a network
+    whose bytes differ from the plan by more than 3 %.
     """
     if every:
         plans = [_of_usual(card, preset) for card in USUAL_CARDS]
@@ -58,6 +66,10 @@ def plan(
         kind.primary: make_plan(card, settings.preset, rollback=kind, installed=installed)
         for kind in settings.daemon.worker_kinds
     }
+    if verify:
+        counted = {name: _counts(one, settings) for name, one in made.items()}
+        result(_counts_json(counted) if as_json else _counts_text(counted))
+        return 1 if any(count.is_off for counts in counted.values() for count in counts) else 0
     if settings.daemon.worker.spread:
         result(_by_generator(made, as_json))
     else:
@@ -72,6 +84,33 @@ def _by_generator(made: Mapping[str, MemoryPlan], as_json: bool) -> str:
         return json.dumps(plans, indent=2)
     return "\n\n".join(
         "\n".join((f"a worker with {name} alone:", *table(plan))) for name, plan in made.items()
+    )
+
+
+def _counts(made: MemoryPlan, settings: Settings) -> list[Count]:
+    with Reporter().task("building the networks without memory"):
+        from miner.gpu.weights import WeightStore
+        from miner.pipeline.verify import Verifier
+
+        store = WeightStore(settings.weights, settings.preset.name)
+        return list(Verifier(settings.preset, store).counts(made))
+
+
+def _counts_text(counted: Mapping[str, list[Count]]) -> str:
+    tables = {name: "\n".join(counts_table(counts)) for name, counts in counted.items()}
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return "\n\n".join(f"a worker with {name} alone:\n{table}" for name, table in tables.items())
+
+
+def _counts_json(counted: Mapping[str, list[Count]]) -> str:
+    return json.dumps(
+        [
+            {"generator": name, **asdict(count), "difference": count.difference}
+            for name, counts in counted.items()
+            for count in counts
+        ],
+        indent=2,
     )
 
 

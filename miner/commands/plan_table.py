@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from miner.gpu.counted import TOLERANCE, Count
 from miner.gpu.plan import Card, MemoryPlan, StagePlan
 from miner.gpu.reasons import gib
 
 HEADINGS = ("stage", "model", "precision", "residency", "weights", "peak", "seconds", "reason")
+COUNT_HEADINGS = ("stage", "precision", "sizes from", "counted bytes", "planned", "difference")
 OVERVIEW = (
     *("card", "host", "preset", "painter", "text encoders", "transformer", "TripoSR"),
     *("peak", "of", "seconds"),
@@ -47,6 +49,29 @@ def overview(plans: Sequence[tuple[str, MemoryPlan]]) -> Iterator[str]:
                 _seconds(plan.seconds),
             )
         )
+
+
+def counts_table(counts: Sequence[Count]) -> Iterator[str]:
+    """The lines of a plan beside what its networks take, and what is off."""
+    rows = [COUNT_HEADINGS, *(_count_row(count) for count in counts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COUNT_HEADINGS))]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+    off = [count.component for count in counts if count.is_off]
+    most = f"{TOLERANCE:.0%}"
+    yield f"off by more than {most}: {', '.join(off)}" if off else f"all within {most} of the plan"
+
+
+def _count_row(count: Count) -> tuple[str, ...]:
+    return (
+        count.component,
+        count.precision,
+        count.source,
+        f"{count.counted_bytes:,}",
+        f"{count.planned_bytes:,}",
+        f"{count.difference:+.2%}",
+    )
 
 
 def _card(card: Card) -> str:

@@ -152,7 +152,7 @@ def unet_of(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any], source: str
         WeightsError: names or shapes do not fit.
     """
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**_config(sizes))
+        unet = UNet2DConditionModel(**unet_sizes(sizes))
     # The camera's two layers stand where the original code base has those of a class label.
     renamed = {
         name.removeprefix(ORIGINAL_PREFIX).replace("camera_embed.", "label_emb.0."): tensor
@@ -190,7 +190,7 @@ def attend_across_views(unet: Any, views: int = VIEWS) -> Any:
     return unet
 
 
-def _config(sizes: Mapping[str, Any]) -> dict[str, Any]:
+def unet_sizes(sizes: Mapping[str, Any]) -> dict[str, Any]:
     """The original's sizes in diffusers' words."""
     channels = [sizes["model_channels"] * factor for factor in sizes["channel_mult"]]
     attends = [2**level in sizes["attention_resolutions"] for level in range(len(channels))]

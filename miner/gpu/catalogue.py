@@ -18,9 +18,10 @@ from miner.settings import Section, TextToImageSettings, config_dir, read_toml
 PLAIN_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 """Of a parameter."""
 
-QUANTISED_BYTES: dict[Precision, float] = {"fp8": 1.001, "int8": 1.001, "nf4": 0.5625}
-"""Of a quantised parameter, with its share of the scales: four bytes for each row of a layer, which
-has thousands of weights, or for each 64 weights of nf4."""
+QUANTISED_BYTES: dict[Precision, float] = {"fp8": 1.0, "int8": 1.0, "nf4": 0.5625}
+"""Of a quantised parameter; of nf4 with the scale that 64 of them share."""
+ROW_BYTES: dict[Precision, int] = {"fp8": 4, "int8": 4, "nf4": 0}
+"""Of the scale of a row of weights."""
 
 
 class Part(Section):
@@ -30,6 +31,7 @@ class Part(Section):
     params: int = Field(ge=0)
     quantised: int = Field(default=0, ge=0)
     block: int = Field(default=0, ge=0)
+    rows: int = Field(default=0, ge=0)
     largest: int = Field(default=0, ge=0)
     activation_bytes: int = Field(default=0, ge=0)
     kept_bytes: int = Field(default=0, ge=0)
@@ -53,7 +55,8 @@ class Part(Section):
         if precision in PLAIN_BYTES:
             return self.params * PLAIN_BYTES[precision]
         rest = self.params - self.quantised
-        return int(self.quantised * QUANTISED_BYTES[precision]) + self.rest_width * rest
+        small = int(self.quantised * QUANTISED_BYTES[precision]) + self.rows * ROW_BYTES[precision]
+        return small + self.rest_width * rest
 
     def streamed_bytes(self, precision: Precision) -> int:
         """Bytes on the device while it is streamed: a block at work and the next one on its way."""

@@ -181,12 +181,19 @@ def kind_of(folder: Path) -> Any:
     """
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from error
     library = "diffusers" if "_class_name" in config else "transformers"
     name = config.get("_class_name") or next(iter(config.get("architectures") or []), "")
-    kind = getattr(importlib.import_module(library), str(name), None)
+    kind = class_of(str(name), library)
     if kind is None:
         raise WeightsError(f"{path}: {library} has no network {name!r}")
     return kind
+
+
+def class_of(name: str, library: str) -> Any:
+    """A class of diffusers or transformers by its name; None where there is none."""
+    # Both import bitsandbytes where it is, which warns of kernels for the CPU that are not used.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    return getattr(importlib.import_module(library), name, None)
