@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import diffusers
 from diffusers.utils import logging as diffusers_logging
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from miner.errors import ConfigError
@@ -19,6 +20,7 @@ from miner.gpu.capability import Settled
 from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan, StagePlan
 from miner.gpu.precision_modes import settled_here
+from miner.pipeline.faster import compile_blocks, convolutions_channels_last
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, FAMILIES, VAE, Family
 from miner.pipeline.painter_networks import Networks, read_networks
 from miner.pipeline.residence import LOADED_LATE, Residence
@@ -81,7 +83,9 @@ def load_parts(
         read = partial(
             read_networks, folder, names[part], settled[part].precision, device, residency
         )
-        load = partial(_load, pipeline, read, device, residency, first)
+        load = partial(
+            _load, pipeline, read, device, residency, first, _faster(settings, device, residency)
+        )
         residences[part] = Residence(load, residency, 0.0, device, name=part, loads_parked=True)
     del vae
     if residences[VAE].residency in LOADED_LATE:
@@ -175,8 +179,32 @@ def _bare_pipeline(
     return pipeline
 
 
-def _load(pipeline: Any, read: Any, device: Device, residency: Residency, first: Any) -> Networks:
-    return Networks(pipeline, first or read(), device, residency)
+def _load(
+    pipeline: Any,
+    read: Callable[[], dict[str, nn.Module]],
+    device: Device,
+    residency: Residency,
+    first: dict[str, nn.Module] | None,
+    prepare: Callable[[nn.Module], None],
+) -> Networks:
+    networks = first or read()
+    for network in networks.values():
+        prepare(network)
+    return Networks(pipeline, networks, device, residency)
+
+
+def _faster(
+    settings: TextToImageSettings, device: Device, residency: Residency
+) -> Callable[[nn.Module], None]:
+    """What the settings have done to a network that was read, before it is moved."""
+
+    def prepare(network: nn.Module) -> None:
+        if settings.channels_last and device.is_cuda:
+            convolutions_channels_last(network)
+        if settings.compile and device.is_cuda and residency == "resident":
+            compile_blocks(network)
+
+    return prepare
 
 
 def _itself(networks: Networks) -> Networks:

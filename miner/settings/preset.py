@@ -26,6 +26,9 @@ class TextToImageSettings(Section):
         batch_size: prompts painted in one pass at most.
         scheduler: ``dpmsolver++`` in place of the model's own, which then wants 20 to 25 steps.
         dtype: ``auto`` is bfloat16 on CUDA and float32 on the CPU.
+        compile: on CUDA the denoiser's repeated blocks are compiled where it is resident and not in
+            nf4; the first picture of each size then takes up to a minute, once for each machine.
+        channels_last: on CUDA convolutions get their weights in this order.
     """
 
     weights: str
@@ -39,6 +42,8 @@ class TextToImageSettings(Section):
     max_sequence_length: int = Field(default=256, ge=1, le=512)
     batch_size: int = Field(default=4, ge=1, le=64)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
+    channels_last: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> TextToImageSettings:
