@@ -143,8 +143,9 @@ class TextToImage:
     ) -> list[Image.Image]:
         """One RGB picture for each prompt.
 
-        Each picture has its own generator, on the CPU, so that it depends on its prompt and seed
-        alone: not on its neighbours in the batch, and not on the kind of device.
+        Each picture has its own generator, on the CPU, so that its noise depends on its seed alone:
+        not on its neighbours in the batch, and not on the kind of device. Pixels may still differ
+        in their last bits: CUDA multiplies batches of other sizes by other kernels.
 
         Args:
             prompts: checked prompts; the template is put around them here.
