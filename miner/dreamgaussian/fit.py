@@ -46,6 +46,8 @@ from miner.gpu.weights import WeightStore
 from miner.rendering.backgrounds import background_color
 from miner.rendering.rasterize import rasterize
 
+LOST_SHARE = 0.5
+"""Of a fit's iterations: with more gradients than this not finite, nothing was fitted."""
 FINISH_SECONDS = 0.3
 """Kept back of the time there is, for what follows the last iteration."""
 
@@ -89,6 +91,7 @@ class _Run:
     generator: torch.Generator
     random_start: bool
     pace: Pace
+    not_finite: int = 0
 
 
 class Fitter:
@@ -185,6 +188,9 @@ class Fitter:
             self._change_number(run, before, run.pace.end())
             if on_progress is not None:
                 on_progress(run.pace.done, run.pace.done + run.pace.remaining)
+        if run.not_finite > run.pace.done * LOST_SHARE:
+            found = f"{run.not_finite} of {run.pace.done} iterations"
+            raise BadOutput(STAGE, f"gradients were not finite in {found}")
         gaussians = finish(run.training.cloud, self.settings.output)
         self.last = FitReport(
             iterations=run.pace.done,
@@ -261,6 +267,8 @@ class Fitter:
         )
         if not math.isfinite(loss.item()):
             raise BadOutput(STAGE, "the loss is no longer a finite number")
+        if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients[:5]):
+            run.not_finite += 1
         rates = learning_rates(self.settings.rates, position, run.random_start)
         run.training = adam(run.training, Cloud(*gradients[:5]), rates)
         for (_, camera), gradient in zip(watched, gradients[5:], strict=True):

@@ -18,7 +18,9 @@ from miner.dreamgaussian.losses import distillation
 from miner.dreamgaussian.schedules import noise_step
 from miner.dreamgaussian.settings import GuidanceSettings
 from miner.errors import WeightsError
+from miner.gpu.capability import assume_installed, why_not
 from miner.gpu.device import Device
+from miner.gpu.plan import Card
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 """Of Stable Diffusion's training, where a folder says nothing."""
@@ -35,7 +37,8 @@ class LatentModel:
         unet: predicts noise or velocity.
         vae: between pictures and latents.
         scheduler: knows the noise at each time step; used for its numbers and to sample.
-        device, dtype: of the networks.
+        device: of the networks.
+        dtype: of the U-Net; the VAE may have another.
     """
 
     unet: Any
@@ -54,17 +57,18 @@ class LatentModel:
         return float(self.scheduler.alphas_cumprod[time])
 
     def encode(self, views: Tensor, size: int, scaled: bool = True) -> Tensor:
-        """Latents [V,C,h,w] of views [V,H,W,3] in [0,1], resized to ``size``; differentiable.
+        """Latents [V,C,h,w] float32 of views [V,H,W,3] in [0,1], resized to ``size``.
 
-        The posterior's mode is taken, not a sample of it: one noise less in the gradient.
+        Differentiable. The posterior's mode is taken, not a sample of it: one noise less in the
+        gradient.
         """
         pictures = views.permute(0, 3, 1, 2)
         if pictures.shape[-2:] != (size, size):
             pictures = F.interpolate(
                 pictures, (size, size), mode="bilinear", align_corners=False, antialias=True
             )
-        pictures = (2.0 * pictures - 1.0).to(self.device, self.dtype)
-        latents: Tensor = self.vae.encode(pictures).latent_dist.mode()
+        pictures = (2.0 * pictures - 1.0).to(self.device, self.vae.dtype)
+        latents: Tensor = self.vae.encode(pictures).latent_dist.mode().float()
         if not scaled:
             return latents
         config = self.vae.config
@@ -76,7 +80,7 @@ class LatentModel:
         """Pictures [V,H,W,3] float32 in [0,1] of scaled latents."""
         config = self.vae.config
         plain = latents / config.scaling_factor + (config.shift_factor or 0.0)
-        pictures: Tensor = self.vae.decode(plain.to(self.dtype)).sample
+        pictures: Tensor = self.vae.decode(plain.to(self.vae.dtype)).sample
         return (0.5 * pictures.float() + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
 
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
@@ -141,8 +145,22 @@ def latent_model(
     dtype = device.dtype(settings.dtype, auto_on_cuda=torch.float16)
     place = device.torch_device
     return LatentModel(
-        frozen(unet, place, dtype), frozen(vae, place, dtype), scheduler, place, dtype
+        frozen(unet, place, dtype),
+        frozen(vae, place, vae_type(dtype, device.card())),
+        scheduler,
+        place,
+        dtype,
     )
+
+
+def vae_type(dtype: torch.dtype, card: Card) -> torch.dtype:
+    """The VAE's number type beside a U-Net of ``dtype``.
+
+    Gradients go back through its encoder and overflow in float16 before the pictures do; bfloat16
+    takes the same bytes.
+    """
+    has_bf16 = why_not("bf16", card, assume_installed) is None
+    return torch.bfloat16 if dtype == torch.float16 and has_bf16 else dtype
 
 
 def load_vae(folder: Path, vae_folder: Path | None) -> Any:

@@ -123,7 +123,8 @@ class Zero123:
 
     def _predictor(self, poses: Sequence[Pose]) -> Any:
         """The guided output of the U-Net; without the picture everything of it is zero."""
-        tokens, own = self._tokens(poses), self._latents.expand(len(poses), -1, -1, -1)
+        tokens = self._tokens(poses)
+        own = self._latents.to(self.model.dtype).expand(len(poses), -1, -1, -1)
         scale = self._settings.guidance_scale
 
         def predict(noisy: Tensor, time: int) -> Tensor:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from miner.dreamgaussian.fit import Fitter
 from miner.dreamgaussian.params import to_gaussians
+from miner.dreamgaussian.poses import Pose
 from miner.dreamgaussian.settings import FitSettings
 from miner.errors import BadOption, BadOutput, DeadlineExceeded, JobCancelled
 from miner.geometry.cameras import Camera
@@ -181,3 +185,32 @@ def test_a_fit_that_loses_everything_says_so() -> None:
     keys = settings(start={"num_pts": 300, "opacity": 0.001})
     with pytest.raises(BadOutput, match=r"pruned|are left"):
         Fitter(keys, Wanted((1.0, 1.0, 1.0)), CPU).fit(image=PICTURE)
+
+
+class Overflowing(Wanted):
+    """Its gradients are not finite for the first views, while its loss is a number."""
+
+    def __init__(self, views: int) -> None:
+        super().__init__()
+        self._left = views
+
+    def loss(
+        self, views: Tensor, poses: Sequence[Pose], progress: float, generator: torch.Generator
+    ) -> Tensor:
+        judged = super().loss(views, poses, progress, generator)
+        self._left -= 1
+        if self._left < 0:
+            return judged
+        return judged + torch.sqrt((views - views.detach()).sum())  # 0, with an infinite slope
+
+
+@pytest.mark.parametrize(("lost", "fails"), [(2, False), (100, True)])
+def test_a_fit_that_stood_still_says_so(lost: int, fails: bool) -> None:
+    """Gradients that are not finite move nothing: in more than half of the iterations they are an
+    error, in a few of them they are not."""
+    fitter = Fitter(settings(iters=8), Overflowing(lost), CPU)
+    if fails:
+        with pytest.raises(BadOutput, match="not finite in 8 of 8 iterations"):
+            fitter.fit(image=PICTURE)
+    else:
+        quality.check(fitter.fit(image=PICTURE))

@@ -12,12 +12,14 @@ from transformers import CLIPVisionModelWithProjection
 
 from miner.dreamgaussian import guidance_mvdream, guidance_sd
 from miner.dreamgaussian.guidance import Imagines, Subject
+from miner.dreamgaussian.guidance_latents import vae_type
 from miner.dreamgaussian.guidance_load import load_guidance
 from miner.dreamgaussian.guidance_zero123 import Zero123
 from miner.dreamgaussian.losses import distillation
 from miner.dreamgaussian.poses import Pose
 from miner.dreamgaussian.settings import GuidanceSettings
 from miner.errors import WeightsError
+from miner.gpu.plan import Card
 from tests.dreamgaussian import tiny
 from tests.dreamgaussian.rig import CPU
 
@@ -315,3 +317,37 @@ def test_mvdream_is_told_cameras_and_prompt(mvdream_folder: Path) -> None:
         return value.item()
 
     assert len({loss("a ball", 0.0), loss("a ball", 30.0), loss("a cube", 0.0)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "capability", "expected"),
+    [
+        (torch.float16, (8, 6), torch.bfloat16),
+        (torch.float16, (7, 5), torch.float16),
+        (torch.float32, (8, 6), torch.float32),
+        (torch.bfloat16, (9, 0), torch.bfloat16),
+    ],
+)
+def test_the_vae_does_not_compute_gradients_in_float16_where_it_need_not(
+    wanted: torch.dtype, capability: tuple[int, int], expected: torch.dtype
+) -> None:
+    """They overflow there; from Ampere on bfloat16 takes the same bytes."""
+    assert vae_type(wanted, Card("a card", 1, 1, capability, 1)) == expected
+
+
+def test_a_vae_of_another_type_than_the_unet_is_fed_in_its_own(zero123_folder: Path) -> None:
+    """The loss is near that of single precision, and its gradient reaches the views."""
+    exact = zero123(zero123_folder)
+    mixed = zero123(zero123_folder)
+    torch.nn.Module.to(mixed.model.vae, torch.bfloat16)
+    subject, pose, shown = picture(), Pose(70.0, 15.0, 2.0), views()
+    losses = []
+    for model in (exact, mixed):
+        model.prepare(subject, 0)
+        leaf = shown.clone().requires_grad_()
+        loss = model.loss(leaf, [pose], 0.4, generator(5))
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        assert bool(torch.isfinite(gradient).all())
+        losses.append(float(loss.detach()))
+
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
