@@ -1,12 +1,19 @@
-"""For all tests: threads sleep while they wait, as under the command line; long ones go first."""
+"""For all tests: threads sleep while they wait, as under the command line; long ones go first.
+
+Hypothesis's own limits are off, 200 ms for an example and some seconds for all data: how long
+either takes is the machine's matter and no rule of ours.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from miner.settings import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # before any test module loads torch
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(trylast=True)

@@ -40,7 +40,7 @@ GENEROUS = {
     },
     "worker": {
         "heartbeat_seconds": 0.1,
-        "hang_seconds": 2.0,
+        "hang_seconds": 20.0,
         "restart_backoff_seconds": 0.05,
         "max_restart_backoff_seconds": 0.2,
     },

@@ -48,7 +48,7 @@ async def test_workers_killed_under_load_lose_nothing(tmp_path: Path, executor: 
 
 async def test_ill_workers_lose_nothing(tmp_path: Path, executor: Executor) -> None:
     """Crashes, hangs and memory that runs out, at random: one outcome for each job all the same."""
-    tasks, impatient = executor.jobs(local=100, ray=50), {"hang_seconds": 0.5}
+    tasks, impatient = executor.jobs(local=100, ray=50), {"hang_seconds": 2.0}
     async with executor.daemon(tmp_path, "Ill", workers=2, queue=DEEP, worker=impatient) as running:
         async with calling(running) as caller:
             taken = await push_all(caller, [f"thing {n}" for n in range(tasks)])

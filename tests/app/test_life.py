@@ -78,7 +78,7 @@ async def test_a_second_stop_ends_at_once(tmp_path: Path, executor: Executor) ->
         await running.until(lambda: not running.status()["ready"])
 
         assert await running.end() == 128 + signal.SIGTERM
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(map(alive, pids)):  # noqa: ASYNC110 - nobody tells of a foreign process's end
                 await asyncio.sleep(0.02)
 

@@ -24,7 +24,7 @@ async def test_the_service_goes_on_and_comes_back(tmp_path: Path, executor: Exec
         broken = [await caller.generate(f"broken {number}") for number in range(4)]
         (running.scratch / "broken").unlink()
         number = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while running.status()["generator"] != "triposr":
                 number += 1
                 assert (await caller.generate(f"mended {number}")).dendrite.status_code == 200

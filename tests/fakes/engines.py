@@ -24,7 +24,7 @@ from miner.pipeline.attempts import attempt
 from miner.pipeline.cancel import CancelFlag
 
 Progress = Callable[[str, int, int], None]
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 
 
 class Quick:

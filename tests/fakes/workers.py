@@ -17,7 +17,7 @@ from miner.job import Job, JobSpec, new_job_id
 from miner.settings import Settings, WorkerSettings, load_settings
 from miner.workers.local_executor import LocalExecutor
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 HEARTBEAT_SECONDS = 0.05
 
 

@@ -202,7 +202,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def _everybody_was_told(self) -> None:
         for job_id, ticket in self.tickets.items():
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 told = await ticket.outcome()
             for written in self.bench.journal.outcomes.get(job_id, []):
                 late = isinstance(told, Failure) and told.code == "deadline_exceeded"

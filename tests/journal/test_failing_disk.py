@@ -59,7 +59,7 @@ async def faulty(tmp_path: Path) -> AsyncIterator[tuple[Journal, Disk]]:
 
 async def until_healed(journal: Journal) -> None:
     """Polls, as the thread tries again by its own clock."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while journal.failed or journal.stats.kept:  # noqa: ASYNC110 - a thread heals it
             await asyncio.sleep(0.01)
 

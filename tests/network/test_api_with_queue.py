@@ -18,7 +18,7 @@ from miner.network.api import api_application
 from miner.settings.daemon import JournalSettings
 from tests.network.operator_fakes import FILE, FakeView, asset_of, client_of
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 class OneAtATime:

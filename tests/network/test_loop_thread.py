@@ -64,7 +64,8 @@ async def test_one_that_ignores_cancellation_is_left_behind() -> None:
             except asyncio.CancelledError:
                 continue
 
-    calling = asyncio.create_task(thread.call(stubborn, 0.5))
+    await thread.call(lambda: asyncio.sleep(0), 30)  # the thread is there, and begins at once
+    calling = asyncio.create_task(thread.call(stubborn, 1.0))
     assert await asyncio.to_thread(begun.wait, 30)
     with pytest.raises(TimeoutError):
         await calling

@@ -42,7 +42,7 @@ def address() -> Iterator[str]:
     told: SimpleQueue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = SimpleQueue()
     with ThreadPoolExecutor(1) as threads:
         server = threads.submit(lambda: asyncio.run(hold(told)))
-        url, loop, down = told.get(timeout=10)
+        url, loop, down = told.get(timeout=60)
         yield url
         loop.call_soon_threadsafe(down.set)
         server.result(10)

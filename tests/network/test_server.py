@@ -18,7 +18,7 @@ from miner.network.server import Listening, read_body, serve
 from miner.settings.listening import ListenLimits
 from tests.network.axon_rig import PATIENCE_SECONDS, closed, read_reply, request_bytes, send
 
-LIMITS = ListenLimits(max_body_bytes=1024, body_seconds=0.3)
+LIMITS = ListenLimits(max_body_bytes=1024)
 
 
 async def echo(request: web.BaseRequest) -> web.StreamResponse:

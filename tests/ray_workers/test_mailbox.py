@@ -42,7 +42,7 @@ def types(said: bytes | None) -> list[str]:
 
 
 def answer(call: Future[bytes | None]) -> bytes | None:
-    return call.result(timeout=10.0)
+    return call.result(timeout=60.0)
 
 
 def test_frames_come_apart_as_they_were_put_together() -> None:

@@ -8,8 +8,9 @@ from html import escape
 
 from tests.plots.style import PAGE
 from tests.plots.svg import Axes, bands, dots, line, nice, plot, strip
+from tests.soak.memory import MIB
 from tests.soak.record import COUNTED, Record, Sample
-from tests.soak.verdict import MIB, Check, calm_latencies, fault_latencies
+from tests.soak.verdict import Check, calm_latencies, fault_latencies
 
 PRIMARY, OTHER = "triposr", "dreamgaussian"
 

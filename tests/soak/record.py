@@ -40,7 +40,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
-    """The daemon at one moment; numbers are None while it does not answer."""
+    """The daemon at one moment; numbers are None while it does not answer.
+
+    Attributes:
+        ready: the daemon takes requests.
+        worker_ready: the worker has loaded its models.
+    """
 
     at: float
     life: int
@@ -51,6 +56,7 @@ class Sample:
     daemon_bytes: int | None
     worker_bytes: int | None
     worker_pid: int | None
+    worker_ready: bool
 
 
 @dataclass

@@ -19,6 +19,8 @@ from tests.soak.subject import Subject, resident_bytes
 SAMPLE_SECONDS = 0.5
 SETTLE_SECONDS = 240.0
 VALIDATORS = 3
+LOADED = ("ready", "busy", "draining")
+"""States of a worker whose models are loaded."""
 CALM_SHARE = 0.15
 """Of the time, before the first fault: what all the rest is compared with."""
 
@@ -110,6 +112,7 @@ async def _watch(scene: Scene) -> None:
                 daemon_bytes=resident_bytes(process.pid if process else None),
                 worker_bytes=resident_bytes(worker.get("pid")),
                 worker_pid=worker.get("pid"),
+                worker_ready=worker.get("state") in LOADED,
             )
         )
         await asyncio.sleep(SAMPLE_SECONDS)

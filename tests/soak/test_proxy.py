@@ -40,7 +40,7 @@ async def asked(proxy: FaultProxy, line: bytes = b"hello\n") -> bytes:
     found = b""
     try:
         writer.write(line)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found) < len(REPLY) and (data := await reader.read(4096)):
                 found += data
     finally:
