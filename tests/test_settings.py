@@ -12,13 +12,16 @@ from miner.errors import ConfigError
 from miner.settings import (
     DaemonSettings,
     config_dir,
+    let_gpu_segments_grow,
     let_idle_threads_sleep,
     load,
     load_settings,
     preset_names,
     read_toml,
+    worker_environment,
 )
 from miner.settings.identity import SHARED, IdentitySettings
+from miner.settings.loader import ALLOCATOR_VARIABLES
 
 
 def preset_file(folder: Path, extra: str = "") -> str:
@@ -150,6 +153,22 @@ def test_idle_threads_sleep_unless_told_otherwise(monkeypatch: pytest.MonkeyPatc
 
     assert kept == "ACTIVE"
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_segments_grow_unless_the_allocator_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line's own process has the allocator that workers have; what the operator says of
+    it, by either name, is left alone."""
+    older, newer = ALLOCATOR_VARIABLES
+    monkeypatch.delenv(older, raising=False)
+    monkeypatch.setenv(newer, "backend:native")
+    let_gpu_segments_grow()
+    kept = os.environ.get(older), os.environ[newer]
+    monkeypatch.delenv(newer)
+    let_gpu_segments_grow()
+    of_worker = worker_environment(environ={})
+
+    assert kept == (None, "backend:native")
+    assert (os.environ.pop(older), os.environ[newer]) == (of_worker[older], of_worker[newer])
 
 
 def documented() -> dict[str, dict[str, object]]:

@@ -19,6 +19,7 @@ from miner.settings import MAX_GAUSSIANS, MIN_GAUSSIANS, Settings, load_settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from miner.gpu.plan import MemoryPlan
     from miner.pipeline.pipeline import GenerationResult, Painting, Pipeline
 
 MAX_SEED = 2**63 - 1
@@ -132,15 +133,14 @@ def _read_prompts(path: Path) -> list[str]:
 def _load(settings: Settings, work: _Work, reporter: Reporter) -> Pipeline:
     with reporter.task(f"loading the preset {settings.preset.name}"):
         from miner.pipeline.pipeline import Pipeline
-        from miner.pipeline.planned import plan_here
+        from miner.pipeline.plan_trials import PlanTrials
 
-        pipeline = Pipeline.load(
-            settings.preset,
-            settings.weights,
-            settings.device,
-            text_to_image_too=not work.image,
-            plan=plan_here(settings.preset, settings.device, settings.daemon.rollback),
-        )
+        def load(plan: MemoryPlan) -> Pipeline:
+            preset, weights, device = settings.preset, settings.weights, settings.device
+            return Pipeline.load(preset, weights, device, not work.image, plan=plan)
+
+        trials = PlanTrials.here(settings.preset, settings.device, settings.daemon.rollback)
+        pipeline = trials.run(load)
     reporter.note(f"on {pipeline.device.name}; background removal by {pipeline.remover.provider}")
     reporter.timings("loaded", pipeline.load_timings)
     return pipeline

@@ -17,6 +17,7 @@ from miner.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from miner.gpu.device import Device
+    from miner.gpu.plan import MemoryPlan
     from miner.pipeline.text_to_image import TextToImage
 
 MAX_STEPS = 100
@@ -60,17 +61,22 @@ def _load(settings: Settings) -> tuple[TextToImage, Device]:
     """The first stage alone, as the memory plan has it."""
     from miner.gpu.device import choose_device
     from miner.gpu.weights import WeightStore
-    from miner.pipeline.planned import as_planned, plan_here
+    from miner.pipeline.plan_trials import PlanTrials
+    from miner.pipeline.planned import as_planned
     from miner.pipeline.stage import translated
     from miner.pipeline.text_to_image import STAGE, TextToImage
 
     device = choose_device(settings.device)
-    plan = plan_here(settings.preset, settings.device, settings.daemon.rollback)
-    keys = as_planned(settings.preset, plan).text_to_image
     store = WeightStore(settings.weights, settings.preset.name)
-    folder = store.find(keys.weights)
-    with translated(STAGE), store.reading(keys.weights):
-        return TextToImage.load(folder, keys, device, plan), device
+
+    def load(plan: MemoryPlan) -> TextToImage:
+        keys = as_planned(settings.preset, plan).text_to_image
+        folder = store.find(keys.weights)
+        with translated(STAGE), store.reading(keys.weights):
+            return TextToImage.load(folder, keys, device, plan)
+
+    trials = PlanTrials.here(settings.preset, settings.device, settings.daemon.rollback)
+    return trials.run(load), device
 
 
 def _paint(

@@ -42,6 +42,7 @@ from miner.errors import BadOption, BadOutput, DeadlineExceeded
 from miner.geometry.cameras import Camera
 from miner.geometry.gaussians import Gaussians
 from miner.gpu.device import Device
+from miner.gpu.parking import weight_bytes
 from miner.gpu.weights import WeightStore
 from miner.rendering.backgrounds import background_color
 from miner.rendering.rasterize import rasterize
@@ -133,6 +134,17 @@ class Fitter:
         vae = store.find(keys.vae_weights) if keys.vae_weights else None
         with store.reading(keys.weights):
             return cls(settings, load_guidance(folder, vae, keys, device), device)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the guidance's networks; 0 without one."""
+        return 0 if self._guidance is None else sum(map(weight_bytes, self._guidance.networks()))
+
+    def shortened(self, iters: int) -> Fitter:
+        """A fitter with the same guidance and so many iterations."""
+        fewer = {"iters": iters, "min_iters": iters}
+        settings = self.settings.model_copy(update=fewer)
+        return Fitter(settings, self._guidance, self.device, self._clock)
 
     def move(self, place: torch.device | str) -> None:
         """The guidance's networks to another device's memory and back; a fit needs them here."""

@@ -107,6 +107,12 @@ class Device:
         if self.is_cuda and component not in UNSEEN:
             self._keep_peak(component)
 
+    def forget_peaks(self) -> None:
+        """Forgets every peak so far: what was loaded is gone, and something else is to come."""
+        self.peaks.clear()
+        if self.is_cuda:
+            self._restart_peak()
+
     def _restart_peak(self) -> None:
         torch.cuda.reset_peak_memory_stats(self.torch_device)
 

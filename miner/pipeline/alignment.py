@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from miner.errors import WeightsError
 from miner.gpu.device import Device
+from miner.gpu.parking import weight_bytes
 from miner.settings import SelfCheckSettings
 
 NEIGHBOURS = 3
@@ -57,6 +58,11 @@ class Alignment:
             torch.tensor(values, device=model.device).view(1, 3, 1, 1) * settings.pixel_factor
             for values in normal
         )
+
+    @property
+    def bytes(self) -> int:
+        """Of the model's weights."""
+        return weight_bytes(self._model)
 
     def to(self, device: torch.device) -> None:
         """Moves the model and what it normalises with."""

@@ -17,6 +17,9 @@ from miner.settings import Preset
 
 STAGE: Final = "dreamgaussian"
 
+WARM_UP_ITERS: Final = 2
+"""One at the smallest size of view and one at a larger."""
+
 KEPT_SECONDS: Final = 0.5
 """Of a job's time, for the check and the encoding that follow."""
 
@@ -86,6 +89,21 @@ class ByDreamGaussian:
                 on_progress=lambda done, total: call.report(STAGE, done, total),
             )
         return Lifted(gaussians)
+
+    @property
+    def bytes(self) -> int:
+        """Of the guidance's weights."""
+        return self._fitter.weight_bytes
+
+    def warm_up(self, subject: Subject, call: Call) -> None:
+        """A fit of a few iterations: kernels are built and caches filled by it.
+
+        Raises:
+            BadOutput: nothing came of so short a fit, which need not be a fault.
+            StageError: as the stage raises.
+        """
+        short = self._fitter.shortened(WARM_UP_ITERS)
+        ByDreamGaussian(short, self._device).generate(subject, call)
 
     def park(self) -> None:
         """To the host's memory."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from miner.gpu.device import Device
-from miner.gpu.parking import Parking
+from miner.gpu.parking import Parking, weight_bytes
 from miner.gpu.weights import WeightStore
 from miner.pipeline.generator import Call, Lifted, Needs, Subject
 from miner.pipeline.reconstruct import STAGE, SURFACE_STAGE, Reconstructor
@@ -84,6 +84,11 @@ class ByTripoSR:
                 SURFACE_STAGE, partial(place, chunk), partial(place, SMALL_CHUNK)
             )
         return Lifted(gaussians, surface, codes)
+
+    @property
+    def bytes(self) -> int:
+        """Of its weights."""
+        return weight_bytes(self.reconstructor.model)
 
     def park(self) -> None:
         """To the host's memory."""

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from miner.errors import ConfigError
+from miner.errors import BadOutput, ConfigError, OutOfMemory, RequestError, StageError
 from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan
 from miner.gpu.weights import WeightStore
 from miner.pipeline.by_triposr import ByTripoSR
-from miner.pipeline.generator import TRIPOSR, Generator, GeneratorKind, Needs, find_generator
+from miner.pipeline.generator import (
+    TRIPOSR,
+    Call,
+    Generator,
+    GeneratorKind,
+    Needs,
+    Subject,
+    find_generator,
+)
+from miner.pipeline.planned import planned_bytes
 from miner.pipeline.reconstruct import Reconstructor
 from miner.pipeline.residence import Residence
 from miner.settings import Preset, RollbackSettings
@@ -20,6 +30,8 @@ from miner.settings.memory import Residency
 
 Loading = Callable[[str, str], AbstractContextManager[Path]]
 """Reads a reference (the second) as a timed stage (the first), and gives its path."""
+
+log = logging.getLogger(__name__)
 
 
 class Generators:
@@ -65,7 +77,14 @@ class Generators:
             if plan is not None and plan.uses(name):
                 residency = plan.of(name).residency
             keep_seconds = settings.keep_seconds if residences else 0.0
-            residences[name] = Residence(load, residency, keep_seconds, device, name=name)
+            residences[name] = Residence(
+                load,
+                residency,
+                keep_seconds,
+                device,
+                name=name,
+                planned_bytes=planned_bytes(plan, name),
+            )
         return cls(residences, {name: kind.needs(preset) for name, kind in kinds.items()})
 
     @property
@@ -88,6 +107,36 @@ class Generators:
     def used(self, name: str) -> None:
         """A job with it ended."""
         self._residences[name].used()
+
+    def warm_up(self, subject: Subject, call: Call, besides: str) -> None:
+        """The first small work of generators that stay on the device and have such a thing.
+
+        One that waits elsewhere is not brought for it. A failure leaves the generator as it is: its
+        first job will show whether it can work.
+
+        Args:
+            subject: what a job before it was about.
+            call: of that job.
+            besides: the generator that did that job, and is warm.
+
+        Raises:
+            OutOfMemory: memory ran out, so the plan does not fit.
+        """
+        for name, residence in self._residences.items():
+            if name == besides or residence.residency != "resident":
+                continue
+            first = getattr(residence.bring(), "warm_up", None)
+            if first is None:
+                continue
+            try:
+                first(subject, call)
+            except OutOfMemory:
+                raise
+            except (StageError, RequestError) as error:
+                level = logging.INFO if isinstance(error, BadOutput) else logging.WARNING
+                log.log(level, "the first work of %s: %s", name, error)
+            finally:
+                residence.used()
 
     def rest(self) -> None:
         """Takes away what was not used for long; to be called between jobs."""

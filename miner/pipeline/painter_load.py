@@ -23,6 +23,7 @@ from miner.gpu.precision_modes import settled_here
 from miner.pipeline.faster import compile_blocks, convolutions_channels_last
 from miner.pipeline.painter_kinds import DENOISER, ENCODERS, FAMILIES, VAE, Family
 from miner.pipeline.painter_networks import Networks, read_networks
+from miner.pipeline.planned import planned_bytes
 from miner.pipeline.residence import LOADED_LATE, Residence
 from miner.settings import TextToImageSettings
 from miner.settings.memory import Precision, Residency
@@ -86,7 +87,10 @@ def load_parts(
         load = partial(
             _load, pipeline, read, device, residency, first, _faster(settings, device, residency)
         )
-        residences[part] = Residence(load, residency, 0.0, device, name=part, loads_parked=True)
+        planned = planned_bytes(plan, part)
+        residences[part] = Residence(
+            load, residency, 0.0, device, name=part, loads_parked=True, planned_bytes=planned
+        )
     del vae
     if residences[VAE].residency in LOADED_LATE:
         pipeline.vae = None

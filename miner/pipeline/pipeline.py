@@ -32,11 +32,12 @@ from miner.pipeline import background, selfcheck, text_to_image
 from miner.pipeline.attempts import attempt
 from miner.pipeline.background import BackgroundRemover
 from miner.pipeline.breaker import SELF_CHECK
-from miner.pipeline.generator import ProgressCallback
+from miner.pipeline.generator import Call, ProgressCallback, Subject
 from miner.pipeline.generators import Generators, kinds_for
 from miner.pipeline.painter_load import settled_plan
 from miner.pipeline.planned import Homes, as_planned, store_of_painter
 from miner.pipeline.prompts import clean_prompt
+from miner.pipeline.residence import LOADED_LATE
 from miner.pipeline.result import GenerationResult, Painting
 from miner.pipeline.selfcheck import SelfCheck
 from miner.pipeline.stage import CancelFlag, Timings, stage
@@ -130,7 +131,33 @@ class Pipeline(Stages):
         return pipeline
 
     def warm_up(self) -> GenerationResult:
-        """Runs one small job, so that the first caller does not pay for lazy initialisation."""
+        """Runs one small job, so that the first caller does not pay for lazy initialisation.
+
+        Two things of it are done beyond that job. Matting runs a second time: onnxruntime lays its
+        memory out by what the first run asked for, so only from the second on it holds what it
+        will hold. And generators that stay on the device do their first small work, so that no
+        kernel is built inside a job.
+
+        Raises:
+            OutOfMemory: the models that are loaded do not fit together with what they compute.
+            StageError: the job failed in another way.
+        """
+        made = self._first_job()
+        if made.cutout is not None and made.picture is not None and self.painter is not None:
+            self._mat_again(made.picture)
+        call = Call(self.device, {}, CancelFlag(), shortages=self.shortages)
+        subject = Subject(made.prompt, made.seed, made.cutout, made.framed)
+        self.generators.warm_up(subject, call, besides=made.generator)
+        return made
+
+    def _mat_again(self, picture: Image.Image) -> None:
+        """Only where the network stays loaded: else its memory goes with it."""
+        if self._remover.residency in LOADED_LATE:
+            return
+        with stage(background.STAGE, self.device, {}, CancelFlag()):
+            self.remover.cut_out(picture)
+
+    def _first_job(self) -> GenerationResult:
         count = min(7_000, self.preset.surface.count)
         if self.painter is not None:
             return self.generate(prompt=WARM_UP_PROMPT, count=count)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from miner.gpu.capability import installed_here
 from miner.gpu.catalogue import painter_settings
-from miner.gpu.device import Device, choose_device
+from miner.gpu.device import Device
 from miner.gpu.plan import MemoryPlan
-from miner.gpu.planner import make_plan
 from miner.gpu.weights import WeightStore
 from miner.pipeline.residence import Model, Residence
-from miner.settings import Preset, RollbackSettings
+from miner.settings import Preset
 from miner.settings.memory import Precision, Residency
 
 NUMBERS: dict[Precision, str] = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -26,22 +24,6 @@ SECTIONS = {
 """Of a preset, by the component whose number type they name."""
 
 log = logging.getLogger(__name__)
-
-
-def plan_here(preset: Preset, device: str, rollback: RollbackSettings) -> MemoryPlan:
-    """The plan for this machine as it is now.
-
-    Args:
-        preset: with the operator's wishes in its section ``memory``.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        rollback: which generators, and where the second waits at the nearest.
-
-    Raises:
-        DeviceError: the device is not there.
-        ConfigError: the catalogue of models cannot be read.
-    """
-    card = choose_device(device).card()
-    return make_plan(card, preset, rollback=rollback, installed=installed_here)
 
 
 def as_planned(preset: Preset, plan: MemoryPlan | None) -> Preset:
@@ -74,6 +56,11 @@ def store_of_painter(store: WeightStore, own: str, painter: str) -> WeightStore:
     return WeightStore(store.weights_dir, with_smaller, store.manifest)
 
 
+def planned_bytes(plan: MemoryPlan | None, component: str) -> int:
+    """Bytes of a component's weights by the plan; 0 where it says nothing."""
+    return plan.of(component).weight_bytes if plan is not None and plan.uses(component) else 0
+
+
 class Homes:
     """Gives models a place to wait, as the plan says.
 
@@ -91,4 +78,5 @@ class Homes:
         residency: Residency = "resident"
         if self._plan is not None and self._plan.uses(component):
             residency = self._plan.of(component).residency
-        return Residence(load, residency, 0.0, self._device, name=component)
+        planned = planned_bytes(self._plan, component)
+        return Residence(load, residency, 0.0, self._device, name=component, planned_bytes=planned)

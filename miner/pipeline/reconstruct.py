@@ -12,6 +12,7 @@ from torch import Tensor
 from miner.errors import BadOutput
 from miner.geometry.gaussians import Gaussians
 from miner.gpu.device import Device
+from miner.gpu.fp32_math import Fp32Math, fp32_math
 from miner.settings import ReconstructSettings, SurfaceKeys
 from miner.triposr import TripoSR
 from miner.triposr.surface import SurfaceReport, field_to_gaussians
@@ -22,11 +23,18 @@ SURFACE_STAGE = "surface"
 
 
 class Reconstructor:
-    """A loaded TripoSR."""
+    """A loaded TripoSR.
 
-    def __init__(self, model: TripoSR, device: Device) -> None:
+    Args:
+        model: on the device.
+        device: where it works.
+        matmul: how ``encode`` computes in float32 on CUDA; other number types are not changed.
+    """
+
+    def __init__(self, model: TripoSR, device: Device, matmul: Fp32Math = "full") -> None:
         self.model = model
         self.device = device
+        self._matmul = matmul
 
     @classmethod
     def load(cls, folder: Path, settings: ReconstructSettings, device: Device) -> Reconstructor:
@@ -36,7 +44,8 @@ class Reconstructor:
             WeightsError: the folder holds no such model.
         """
         dtype = device.dtype(settings.dtype, auto_on_cuda=torch.float32)
-        return cls(TripoSR.load(folder, device=device.torch_device, dtype=dtype), device)
+        model = TripoSR.load(folder, device=device.torch_device, dtype=dtype)
+        return cls(model, device, settings.matmul)
 
     @torch.no_grad()
     def encode(self, picture: NDArray[np.float32]) -> Tensor:
@@ -46,7 +55,8 @@ class Reconstructor:
             BadOutput: the codes are not finite.
         """
         rgb = torch.from_numpy(picture)[None].to(self.device.torch_device)
-        codes: Tensor = self.model.encode(rgb)[0]
+        with fp32_math(self._matmul, self.device):
+            codes: Tensor = self.model.encode(rgb)[0]
         if not torch.isfinite(codes).all():
             raise BadOutput(STAGE, "the scene codes hold numbers that are not finite")
         return codes

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
+from miner.gpu.counted import TOLERANCE
 from miner.gpu.device import Device
+from miner.pipeline.shortage import is_shortage
 from miner.settings.memory import Residency
 
 ALWAYS_HERE = ("resident", "streamed", "cpu")
 """What is streamed moves its own weights; what the CPU computes has none on the device."""
 LOADED_LATE = ("segmented", "disk")
 """Loaded when used, and dropped afterwards."""
+
+OVER_BYTES = 16 << 20
+"""Weights may be over the plan by so much more than its tolerance: the figures of the catalogue
+leave small tensors out, which is a large share of a small model."""
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +49,8 @@ class Residence(Generic[Model]):
         clock: monotonic seconds.
         name: of the component, for the log and the measured peaks.
         loads_parked: what ``load`` makes has to be woken.
+        planned_bytes: of its weights; 0 where no plan says. A model that says its own ``bytes`` is
+            compared with them the first time it is loaded.
 
     Attributes:
         name: as given.
@@ -58,6 +66,7 @@ class Residence(Generic[Model]):
         clock: Callable[[], float] = time.monotonic,
         name: str = "",
         loads_parked: bool = False,
+        planned_bytes: int = 0,
     ) -> None:
         self.brought_seconds = 0.0
         self.residency = residency
@@ -67,7 +76,9 @@ class Residence(Generic[Model]):
         self._device = device
         self._clock = clock
         self._loads_parked = loads_parked
-        self._model: Model | None = None if residency in LOADED_LATE else load()
+        self._planned_bytes = planned_bytes
+        self._weighed = planned_bytes == 0
+        self._model: Model | None = None if residency in LOADED_LATE else self._loaded()
         self._here = self._model is not None and not loads_parked
         self._stirred = self._here  # has weights on the device, or may have some
         if residency in ALWAYS_HERE and not self._here:
@@ -100,10 +111,11 @@ class Residence(Generic[Model]):
         self._device.reset_peak()
         was_here, self._stirred = self._here, True
         if self._model is None:
-            self._model = self._load()
+            self._model = self._loaded()
             self._here = not self._loads_parked
         if not self._here:
-            self._model.wake()
+            with self._shortage_named():
+                self._model.wake()
             self._here = True
         if not was_here:
             self.brought_seconds = self._clock() - began
@@ -132,6 +144,33 @@ class Residence(Generic[Model]):
             self._device.note_peak(self.name)
         if self._keep_seconds == 0 and self._may_go():
             self._take_away()
+
+    def _loaded(self) -> Model:
+        """A model newly loaded, compared with the plan."""
+        with self._shortage_named():
+            model = self._load()
+        found = int(getattr(model, "bytes", 0))
+        if not self._weighed and found:
+            self._weighed = True
+            if found > self._planned_bytes * (1 + TOLERANCE) + OVER_BYTES:
+                log.warning(
+                    "%s: its weights take %d MiB, planned were %d MiB: the plan may not fit",
+                    *(self.name, found >> 20, self._planned_bytes >> 20),
+                )
+        return model
+
+    @contextmanager
+    def _shortage_named(self) -> Iterator[None]:
+        """Says for which component memory ran out, as its stage may have several."""
+        try:
+            yield
+        except Exception as error:
+            if self.name and is_shortage(error):
+                planned = self._planned_bytes >> 20
+                log.warning(
+                    "%s: out of memory while loading it; planned %d MiB", self.name, planned
+                )
+            raise
 
     def _may_go(self) -> bool:
         """Also what failed on its way here: half of it may lie on the device."""

@@ -61,6 +61,11 @@ class SelfCheck:
         """
         return cls(Alignment.load(folder, settings, device), settings, device)
 
+    @property
+    def bytes(self) -> int:
+        """Of its weights."""
+        return self._model.bytes
+
     def park(self) -> None:
         """To the host's memory."""
         self._model.to(torch.device("cpu"))

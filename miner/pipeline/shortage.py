@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from miner.errors import OutOfMemory
 from miner.gpu.device import Device
-from miner.pipeline.stage import is_out_of_memory
+from miner.pipeline.out_of_memory import is_out_of_memory
 
 Result = TypeVar("Result")
 
@@ -83,27 +83,32 @@ def with_less(
     try:
         return usual()
     except Exception as error:
-        if not _is_shortage(error):
+        if not is_shortage(error):
             raise
         log.warning("%s: out of memory, tried once more with less", stage)
-        _let_go(error)
+        let_go(error)
     device.release()  # outside the clause: the error and its frames are gone now
     try:
         result = smaller()
     except Exception as error:
-        if _is_shortage(error):
+        if is_shortage(error):
             shortages.add(stage, recovered=False)
         raise
     shortages.add(stage, recovered=True)
     return result
 
 
-def _is_shortage(error: Exception) -> bool:
+def is_shortage(error: BaseException) -> bool:
+    """Whether memory ran out: our error for it, or a library's."""
     return isinstance(error, OutOfMemory) or is_out_of_memory(error)
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Has the frames of an error and of its causes forget their variables."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def let_go(error: BaseException | None) -> None:
+    """Clears the variables of every frame of an error, of its causes and of their contexts."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            left += [one.__cause__, one.__context__]

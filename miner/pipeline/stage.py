@@ -6,28 +6,15 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-import torch
-
 from miner.errors import MinerError, OutOfMemory, StageError
 from miner.gpu.device import Device
 from miner.pipeline.cancel import CancelFlag
+from miner.pipeline.out_of_memory import is_out_of_memory
 
 __all__ = ["CancelFlag", "Timings", "is_out_of_memory", "stage", "translated"]
 
 Timings = dict[str, float]
 """Seconds by name of the stage, in the order in which the stages ran."""
-
-SHORTAGES = (
-    "DefaultCPUAllocator: can't allocate",  # torch on the CPU
-    "DefaultCPUAllocator: not enough memory",
-    "CUDA out of memory",
-    "CUDA error: out of memory",  # of the driver itself: torch had asked it for more
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "Failed to allocate memory",  # onnxruntime's arena
-    "CUDA failure 2: out of memory",  # onnxruntime, of the driver
-)
-"""What libraries say when memory ran out and they do not raise an error made for it."""
 
 
 @contextlib.contextmanager
@@ -64,12 +51,3 @@ def translated(name: str) -> Iterator[None]:
             raise OutOfMemory(name, "the device ran out of memory") from error
         reason = (str(error).strip() or "no reason given").splitlines()[0][:300]
         raise StageError(name, f"{type(error).__name__}: {reason}") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a library says, in any of the ways known, that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    theirs = type(error).__module__.startswith("onnxruntime")  # its errors are no RuntimeError
-    text = str(error)
-    return (theirs or isinstance(error, RuntimeError)) and any(one in text for one in SHORTAGES)

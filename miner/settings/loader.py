@@ -261,6 +261,16 @@ def let_idle_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def let_gpu_segments_grow() -> None:
+    """Torch's segments on a GPU can grow, unless the environment says something of its allocator.
+
+    As ``worker_environment`` has it for workers: what fits there must fit in a command that runs
+    the models itself. Torch reads the variables when it first takes memory: call this before.
+    """
+    if not any(name in os.environ for name in ALLOCATOR_VARIABLES):
+        os.environ.update(dict.fromkeys(ALLOCATOR_VARIABLES, "expandable_segments:True"))
+
+
 def worker_environment(
     gpu: str | None = None, environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:

@@ -78,10 +78,13 @@ class ReconstructSettings(Section):
     Attributes:
         weights: a TripoSR folder, as ``gpu/weights.py`` finds it.
         dtype: ``auto`` is float32 everywhere: the model is small beside the first stage.
+        matmul: how float32 is computed on CUDA cards from Ampere on: ``full``, or in ``tf32``,
+            which is faster and keeps 10 bits of each factor.
     """
 
     weights: str
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    matmul: Literal["full", "tf32"] = "full"
 
 
 class SurfaceKeys(Section):

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from pydantic import ValidationError
 
 from miner import encoder
-from miner.errors import ConfigError
+from miner.errors import ConfigError, OutOfMemory
 from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 from miner.pipeline.images import load_image
 from miner.settings import Preset, RollbackSettings, Section
 
 if TYPE_CHECKING:
+    from miner.gpu.plan import MemoryPlan
     from miner.pipeline.pipeline import GenerationResult, Pipeline
+    from miner.pipeline.plan_trials import PlanTrials
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, its steps done and its steps in all."""
@@ -107,6 +109,8 @@ class PipelineEngine:
 
     def __init__(self) -> None:
         self._pipeline: Pipeline | None = None
+        self._trials: PlanTrials | None = None
+        self._load_by: Callable[[MemoryPlan], Pipeline]
 
     def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
         """Imports the libraries and loads the stages.
@@ -123,26 +127,68 @@ class PipelineEngine:
             raise ConfigError(f"the worker's configuration: {key}: {first['msg']}") from error
         start = time.perf_counter()
         from miner.pipeline.pipeline import Pipeline  # noqa: PLC0415 - seconds; counted as loading
-        from miner.pipeline.planned import plan_here  # noqa: PLC0415 - likewise
+        from miner.pipeline.plan_trials import PlanTrials  # noqa: PLC0415 - likewise
 
         imported = time.perf_counter() - start
-        plan = plan_here(wanted.preset, wanted.device, wanted.rollback)
-        self._pipeline = Pipeline.load(
-            wanted.preset, wanted.weights, wanted.device, rollback=wanted.rollback, plan=plan
-        )
-        self.plan = (self._pipeline.plan or plan).as_json()
-        self.generators = self._pipeline.generators.names
-        self.device = self._pipeline.device.name
-        return {IMPORT_STAGE: imported, **self._pipeline.load_timings}
+
+        def load_by(plan: MemoryPlan) -> Pipeline:
+            preset, weights, device = wanted.preset, wanted.weights, wanted.device
+            return Pipeline.load(preset, weights, device, rollback=wanted.rollback, plan=plan)
+
+        self._load_by = load_by
+        self._trials = PlanTrials.here(wanted.preset, wanted.device, wanted.rollback)
+        pipeline = self._trials.run(load_by)
+        self._keep(pipeline)
+        return {IMPORT_STAGE: imported, **pipeline.load_timings}
+
+    def _keep(self, pipeline: Pipeline) -> None:
+        assert self._trials is not None
+        self._pipeline = pipeline
+        self.plan = (pipeline.plan or self._trials.plan).as_json()
+        self.generators = pipeline.generators.names
+        self.device = pipeline.device.name
 
     def warm_up(self) -> float:
         """Does the pipeline's first job, and encodes what came of it.
 
-        The generator to roll back to is not warmed up: what its first result takes is measured.
+        Where memory runs out under it, or it went only with less than usual, the models are loaded
+        anew by the next smaller plan; the seconds are those of the first job that went well.
+
+        Raises:
+            DeviceError: it did not fit by any plan.
+            JobError: it failed in another way.
         """
+        assert self._trials is not None, "load() comes first"
+        return self._trials.run(self._first_job)
+
+    def _first_job(self, plan: MemoryPlan) -> float:
+        """Its seconds; nothing is loaded any more where it fails."""
+        if self._pipeline is None:
+            self._keep(self._load_by(plan))
         start = time.perf_counter()
-        self.encode(self._loaded.warm_up(), "spz")
+        try:
+            self.encode(self._loaded.warm_up(), "spz")
+            self._look_for_shortages()
+        except Exception:
+            self._pipeline = None
+            raise
         return time.perf_counter() - start
+
+    def _look_for_shortages(self) -> None:
+        """Every job would go with less, such as smaller pictures, if the first one did.
+
+        Under the last plan that is better than nothing; it is told after the next job.
+
+        Raises:
+            OutOfMemory: there is a plan to try yet.
+        """
+        assert self._trials is not None
+        kept = self._loaded.shortages
+        found = kept.take()
+        if found and not self._trials.is_last:
+            raise OutOfMemory(found[0].stage, "the first job went only with less than usual")
+        for one in found:
+            kept.add(one.stage, one.recovered)
 
     def generate(
         self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan
@@ -210,7 +256,8 @@ class PipelineEngine:
 
     def memory(self) -> Mapping[str, int]:
         """Nothing on the CPU: the process's own memory is read by others."""
-        read = {} if self._pipeline is None else self._pipeline.device.memory()
+        pipeline = self._pipeline  # once: another thread may let go of it while it starts
+        read = {} if pipeline is None else pipeline.device.memory()
         if read and self.plan:
             read |= {
                 "gpu_estimated": self.plan["peak_bytes"],

@@ -42,6 +42,7 @@ from miner.errors import (
 )
 from miner.job import JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
+from miner.pipeline.out_of_memory import is_out_of_memory
 from miner.workers.channel import BlockingChannel, Message
 from miner.workers.handle import WorkerChannel
 from miner.workers.messages import (
@@ -283,6 +284,8 @@ def _as_ours(error: Exception) -> MinerError:
     traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, MemoryError):
         return OutOfMemory("worker", "the host ran out of memory")
+    if is_out_of_memory(error):  # raised outside a stage, such as when a model is brought
+        return OutOfMemory("worker", "the device ran out of memory")
     reason = (str(error).strip() or "no reason given").splitlines()[0][:300]
     return StageError("worker", f"{type(error).__name__}: {reason}")
 

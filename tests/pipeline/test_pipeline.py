@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from miner.errors import BadOutput, BadPrompt, JobCancelled, OutOfMemory
+from miner.errors import BadOutput, BadPrompt, JobCancelled, OutOfMemory, StageError
+from miner.pipeline.background import BackgroundRemover
+from miner.pipeline.by_triposr import ByTripoSR
+from miner.pipeline.generator import Call, Generator, Lifted, Subject
+from miner.pipeline.generators import Generators
 from miner.pipeline.pipeline import Pipeline
+from miner.pipeline.residence import Residence
 from miner.pipeline.stage import CancelFlag
+from miner.settings.memory import Residency
 
 STAGES = ["text_to_image", "background", "reconstruct", "surface", "quality"]
 
@@ -124,3 +132,109 @@ def test_warm_up_works_with_and_without_the_first_stage(tiny_pipeline: Pipeline)
 
     assert tiny_pipeline.warm_up().prompt is not None
     assert pictures_only.warm_up().prompt is None
+
+
+class Counting:
+    """A matting network that counts its pictures."""
+
+    def __init__(self, remover: BackgroundRemover) -> None:
+        self._remover = remover
+        self.pictures = 0
+
+    def cut_out(self, picture: Image.Image, on_cpu: bool = False) -> Image.Image:
+        self.pictures += 1
+        return self._remover.cut_out(picture, on_cpu)
+
+    def park(self) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("residency", "pictures"), [("resident", 2), ("segmented", 1)])
+def test_warm_up_mats_twice_where_the_network_stays(
+    tiny_pipeline: Pipeline, residency: Residency, pictures: int
+) -> None:
+    """onnxruntime holds from its second run on what it will hold; a network that is dropped after
+    each use holds nothing."""
+    remover = Counting(tiny_pipeline.remover)
+    place: Residence[Any] = Residence(lambda: remover, residency, 0.0, tiny_pipeline.device)
+    pipeline = Pipeline(
+        tiny_pipeline.preset,
+        tiny_pipeline.device,
+        tiny_pipeline.painter,
+        place,
+        tiny_pipeline.reconstructor,
+    )
+    pipeline.warm_up()
+
+    assert remover.pictures == pictures
+
+
+class Second:
+    """A generator that counts its first small works, and may fail at them."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.warmed = 0
+        self.error = error
+
+    def warm_up(self, subject: Subject, call: Call) -> None:
+        assert subject.cutout is not None
+        self.warmed += 1
+        if self.error is not None:
+            raise self.error
+
+    def generate(self, subject: Subject, call: Call) -> Lifted:
+        raise AssertionError("a warm-up is no job")
+
+    def park(self) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+
+def with_second(tiny: Pipeline, second: Second, residency: Residency) -> Pipeline:
+    """The tiny pipeline with that generator to roll back to."""
+    first: Generator = ByTripoSR(tiny.reconstructor, tiny.preset.surface)
+    homes: dict[str, Residence[Generator]] = {
+        "triposr": Residence(lambda: first, "resident", 0.0, tiny.device),
+        "second": Residence(lambda: second, residency, 0.0, tiny.device),
+    }
+    generators = Generators(homes, {"triposr": "picture", "second": "picture"})
+    return Pipeline(tiny.preset, tiny.device, tiny.painter, tiny.remover, generators)
+
+
+@pytest.mark.parametrize(
+    ("residency", "times"), [("resident", 1), ("host", 0), ("disk", 0), ("segmented", 0)]
+)
+def test_warm_up_lets_a_resident_second_generator_work(
+    tiny_pipeline: Pipeline, residency: Residency, times: int
+) -> None:
+    """The generator to roll back to does a first small work where it stays on the device; nothing
+    is brought or loaded for it."""
+    second = Second()
+    with_second(tiny_pipeline, second, residency).warm_up()
+
+    assert second.warmed == times
+
+
+@pytest.mark.parametrize(
+    ("error", "stops"),
+    [
+        (StageError("dreamgaussian", "no kernel"), False),
+        (BadOutput("dreamgaussian", "nothing came of it"), False),
+        (OutOfMemory("dreamgaussian", "the device ran out of memory"), True),
+    ],
+)
+def test_a_second_generator_that_fails_at_first_does_not_stop_a_start(
+    tiny_pipeline: Pipeline, error: Exception, stops: bool
+) -> None:
+    """The first generator works without it; only memory that runs out is the plan's fault."""
+    pipeline = with_second(tiny_pipeline, Second(error), "resident")
+    if stops:
+        with pytest.raises(OutOfMemory):
+            pipeline.warm_up()
+    else:
+        assert pipeline.warm_up().generator == "triposr"

@@ -11,7 +11,8 @@ from miner.gpu.device import choose_device
 from miner.gpu.planner import make_plan
 from miner.pipeline.by_dreamgaussian import fit_settings
 from miner.pipeline.pipeline import Pipeline
-from miner.pipeline.planned import as_planned, plan_here
+from miner.pipeline.plan_trials import PlanTrials
+from miner.pipeline.planned import as_planned
 from miner.settings import RollbackSettings, config_dir, load_settings
 from miner.settings.memory import Component, Precision, Residency
 from tests.pipeline.plans import plan
@@ -78,7 +79,7 @@ def test_a_smaller_painter_paints_as_the_catalogue_says() -> None:
 def test_the_embedded_preset_is_planned_resident_in_fp32() -> None:
     """On this machine's CPU the miniature runs as it always did."""
     preset = load_settings("mini", environ={}).preset
-    found = plan_here(preset, "cpu", RollbackSettings())
+    found = PlanTrials.here(preset, "cpu", RollbackSettings()).plan
 
     assert {(stage.precision, stage.residency) for stage in found.stages} == {("fp32", "resident")}
     assert found == make_plan(choose_device("cpu").card(), preset) or found.warnings == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
@@ -22,6 +24,20 @@ CPU = choose_device("cpu")
         (RuntimeError("BFCArena: Failed to allocate memory for requested buffer"), OutOfMemory),
         (RuntimeException("BFCArena: Failed to allocate memory for requested buffer"), OutOfMemory),
         (RuntimeError("CUDA error: out of memory"), OutOfMemory),
+        (RuntimeError("CUDA driver error: out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling"), OutOfMemory),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), OutOfMemory),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), OutOfMemory),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"), OutOfMemory),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR"), OutOfMemory),
+        (RuntimeError('NVML_SUCCESS == r INTERNAL ASSERT FAILED at "x.cpp"'), OutOfMemory),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), OutOfMemory),
+        (RuntimeException("CUBLAS failure 1: CUBLAS_STATUS_NOT_INITIALIZED"), OutOfMemory),
+        (RuntimeException("RUNTIME_EXCEPTION : std::bad_alloc"), OutOfMemory),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemory),
+        (OSError(errno.ENOENT, "No such file"), StageError),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling"), StageError),
+        (ValueError("CUDA out of memory"), StageError),
         (RuntimeException("Non-zero status code returned"), StageError),
         (RuntimeError("shapes differ"), StageError),
         (KeyError("x"), StageError),

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from miner import encoder
 from miner.errors import BadImage, ConfigError, StartupError
 from miner.job import Job, JobSpec, Plan, new_job_id
+from miner.pipeline.generator import Call, Generator, Lifted, Subject
 from miner.settings import WorkerSettings, config_dir, load_settings
 from miner.workers.configurations import configuration
 from miner.workers.engine import PipelineEngine
@@ -58,6 +60,59 @@ def test_a_bad_configuration_is_named() -> None:
     """A configuration the worker cannot read is an error of the start that names the key."""
     with pytest.raises(ConfigError, match="preset"):
         PipelineEngine().load({"device": "cpu", "weights": "/nowhere"})
+
+
+class Full:
+    """A generator under which memory runs out."""
+
+    def __init__(self, real: Generator) -> None:
+        self.park, self.wake = real.park, real.wake
+
+    def generate(self, subject: Subject, call: Call) -> Lifted:
+        with call.stage("reconstruct"):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def loaded(limit_bytes: int = 0) -> PipelineEngine:
+    """The embedded preset without a second generator."""
+    settings = load_settings("mini", {"memory": {"limit_bytes": limit_bytes}}, environ={})
+    engine = PipelineEngine()
+    engine.load(configuration(settings, settings.daemon.rollback.alone("triposr")))
+    return engine
+
+
+def test_a_first_job_without_memory_leads_to_the_next_plan() -> None:
+    """Where memory runs out under the first job the models are loaded anew with less at once, and
+    what the worker will report as its plan says so."""
+    engine = loaded()
+    pipeline, before = engine._loaded, engine.plan
+    pipeline.generators.put_around("triposr", lambda _, real: Full(real))
+    del pipeline
+    seconds = engine.warm_up()
+
+    assert seconds > 0
+    assert engine.plan["peak_bytes"] < before["peak_bytes"]
+    assert "ran out of memory in a plan of" in engine.plan["warnings"][-1]
+    assert engine.shortages() == []
+
+
+def test_a_first_job_that_went_with_less_leads_to_the_next_plan() -> None:
+    """If the first job had to be made smaller, so would all others: a smaller plan is better."""
+    engine = loaded()
+    before = engine.plan
+    engine._loaded.shortages.add("text_to_image", recovered=True)
+    engine.warm_up()
+
+    assert engine.plan["peak_bytes"] < before["peak_bytes"]
+
+
+def test_under_the_smallest_plan_less_is_better_than_nothing() -> None:
+    """There is no other plan: the worker starts, and its shortages are told."""
+    engine = loaded(limit_bytes=1)
+    engine._loaded.shortages.add("text_to_image", recovered=True)
+    engine.warm_up()
+
+    assert engine.shortages() == [("text_to_image", True)]
 
 
 def as_spz(one: Job) -> Job:
