@@ -158,6 +158,21 @@ def test_a_deadline_makes_iterations_fewer() -> None:
     assert fitter.last.iterations == 2  # never fewer than the least
 
 
+def test_a_shortened_fit_changes_nothing_but_its_length() -> None:
+    """It has the same guidance and so many iterations whatever the settings' least, and the fits of
+    the fitter itself stay as they are."""
+    fitter = Fitter(settings(iters=8, min_iters=5), Wanted(), CPU)
+    before = fitter.fit(image=PICTURE, seed=3)
+    short = fitter.shortened(2)
+    short.fit(image=PICTURE, seed=4)
+
+    assert short.last is not None
+    assert short.last.iterations == 2
+    assert equal(fitter.fit(image=PICTURE, seed=3), before)
+    assert fitter.last is not None
+    assert fitter.last.iterations == 8
+
+
 def test_the_networks_can_be_parked() -> None:
     """Between fits the guidance's networks go where they are told; without a guidance nothing."""
     guidance = Wanted()

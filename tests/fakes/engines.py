@@ -187,6 +187,7 @@ class Raising(Quick):
         errors: dict[str | None, Exception] = {
             "out of memory": OutOfMemory("reconstruct", "the device ran out of memory"),
             "host memory": MemoryError(),
+            "library's memory": RuntimeError("CUDA driver error: out of memory"),
             "bad image": BadImage("not a picture"),
             "foreign": ValueError("something\nprivate"),
         }

@@ -141,6 +141,7 @@ async def test_cancelling_the_caller_cancels_the_job(tmp_path: Path) -> None:
     [
         ("out of memory", OutOfMemory, "reconstruct: the device ran out of memory"),
         ("host memory", OutOfMemory, "worker: the host ran out of memory"),
+        ("library's memory", OutOfMemory, "worker: the device ran out of memory"),
         ("bad image", BadImage, "not a picture"),
         ("foreign", StageError, "worker: ValueError: something"),
         ("in encode", StageError, "worker: ValueError: cannot be written"),
