@@ -28,7 +28,7 @@ class WorkerHealth:
         heartbeat_age: seconds since the last sign of life; None before the first.
         job_id: what it works on.
         memory: readings by name: "resident", and on CUDA "gpu_allocated", "gpu_reserved",
-            "gpu_peak", "gpu_used", "gpu_total".
+            "gpu_peak", "gpu_used", "gpu_total", "gpu_outside".
         load_seconds: what loading and warming up took, by stage.
         last_error: one line about the last death or failed start.
         plan: which part lies where, as JSON values of a ``MemoryPlan``; empty where none was made.

@@ -61,6 +61,7 @@ def fill(metrics: Metrics) -> None:
     metrics.connections("axon", 5)
     memory = {"resident": 1, "gpu_allocated": 2, "gpu_reserved": 3, "gpu_peak": 4}
     memory |= {"gpu_used": 5, "gpu_total": 6, "gpu_estimated": 7, "gpu_planned": 8}
+    memory["gpu_outside"] = 9
     metrics.worker(
         WorkerHealth(
             *("0", "ready"),
@@ -132,6 +133,13 @@ def test_the_page_passes_promtool(metrics: Metrics) -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_worker_holds_outside_torch_is_shown(metrics: Metrics) -> None:
+    """onnxruntime's share of a GPU is a series beside those of torch."""
+    metrics.worker(WorkerHealth("0", "ready", memory={"gpu_reserved": 3, "gpu_outside": 9}))
+
+    assert 'miner_worker_gpu_memory_outside_bytes{worker="0"} 9.0' in page(metrics)
 
 
 def test_every_series_has_one_prefix_and_a_sane_name(metrics: Metrics) -> None:

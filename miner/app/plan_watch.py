@@ -2,7 +2,7 @@
 
 Reads what the workers say of themselves; nothing here changes a plan. On a CPU nothing is measured,
 because there a process's memory holds more than models. On a GPU the peaks are those of torch's
-tensors: of what other libraries hold nothing is known.
+tensors; matting's is with what the process holds outside torch, by the driver.
 """
 
 from __future__ import annotations

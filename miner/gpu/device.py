@@ -10,6 +10,7 @@ import torch
 from miner.errors import DeviceError
 from miner.gpu.host_memory import host_memory
 from miner.gpu.measured import PEAK, PEAK_OF, UNSEEN, WHOLE
+from miner.gpu.outside import OutsideMeter, outside_meter
 from miner.gpu.plan import Card
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,12 +24,15 @@ class Device:
         torch_device: for tensors and modules.
         name: for a person, as in the report.
         peaks: most bytes of live tensors, by the component that ran, and by ``WHOLE`` since the
-            process began; written by the device's thread. Nothing on the CPU.
+            process began; written by the device's thread. Nothing on the CPU. Of a component in
+            ``UNSEEN`` also what the process held outside torch after its runs.
+        outside: reads what the process holds of the GPU outside torch; None where nothing does.
     """
 
     torch_device: torch.device
     name: str
     peaks: dict[str, int] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    outside: OutsideMeter | None = field(default=None, compare=False, repr=False, kw_only=True)
 
     @property
     def is_cuda(self) -> bool:
@@ -70,8 +74,9 @@ class Device:
         """Readings of a GPU in bytes, by name; none on the CPU.
 
         "gpu_allocated" and "gpu_peak" are of live tensors, "gpu_reserved" is what torch holds;
-        "gpu_used" and "gpu_total" are the device's own, with what other processes hold. Then the
-        peaks by component, as ``note_peak`` was told of them, with ``PEAK_OF`` before their names.
+        "gpu_used" and "gpu_total" are the device's own, with what other processes hold, and
+        "gpu_outside" is what this process took outside torch, as onnxruntime's arena. Then the
+        peaks by component, as ``note_peak`` got them, with ``PEAK_OF`` before their names.
         """
         if not self.is_cuda:
             return {}
@@ -81,6 +86,7 @@ class Device:
             "gpu_reserved": torch.cuda.memory_reserved(self.torch_device),
             "gpu_used": total - free,
             "gpu_total": total,
+            "gpu_outside": self.outside_bytes(),
             **self.peak_readings(),
         }
 
@@ -91,6 +97,10 @@ class Device:
         noted = dict(self.peaks)  # at once: another thread may add to it
         highest = max(noted.pop(WHOLE, 0), self.peak_bytes())
         return {PEAK: highest, **{PEAK_OF + name: peak for name, peak in noted.items()}}
+
+    def outside_bytes(self) -> int:
+        """Held of a GPU outside torch now, without the CUDA context; 0 on the CPU."""
+        return 0 if self.outside is None else self.outside.read()
 
     def allocated_bytes(self) -> int:
         """Of live tensors on a GPU now; 0 on the CPU."""
@@ -103,9 +113,14 @@ class Device:
             self._restart_peak()
 
     def note_peak(self, component: str) -> None:
-        """A component ran since ``reset_peak``; nothing on a CPU, or of what torch does not see."""
-        if self.is_cuda and component not in UNSEEN:
-            self._keep_peak(component)
+        """A component ran since ``reset_peak``; nothing on a CPU.
+
+        Of what torch does not see there is no peak, only what is held now: see ``UNSEEN``.
+        """
+        if not self.is_cuda:
+            return
+        outside = self.outside_bytes() if component in UNSEEN else 0
+        self._keep_peak(component, outside)
 
     def forget_peaks(self) -> None:
         """Forgets every peak so far: what was loaded is gone, and something else is to come."""
@@ -116,8 +131,8 @@ class Device:
     def _restart_peak(self) -> None:
         torch.cuda.reset_peak_memory_stats(self.torch_device)
 
-    def _keep_peak(self, name: str) -> None:
-        self.peaks[name] = max(self.peaks.get(name, 0), self.peak_bytes())
+    def _keep_peak(self, name: str, outside: int = 0) -> None:
+        self.peaks[name] = max(self.peaks.get(name, 0), self.peak_bytes() + outside)
 
     def peak_bytes(self) -> int:
         """Most memory in use: of the GPU since ``reset_peak``, or of the process since it began."""
@@ -140,4 +155,5 @@ def choose_device(wanted: str = "auto") -> Device:
             "set MINER_DEVICE=auto or mend the installation"
         )
     index = torch.cuda.current_device()
-    return Device(torch.device("cuda", index), torch.cuda.get_device_name(index))
+    device = torch.device("cuda", index)
+    return Device(device, torch.cuda.get_device_name(index), outside=outside_meter(device))

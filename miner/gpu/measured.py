@@ -22,7 +22,11 @@ PEAK_OF = "gpu_peak_of_"
 """Before a component's name: the same while that component ran, with the way to the device."""
 
 UNSEEN = ("matting",)
-"""Components whose memory is not torch's, so that nothing is known of it: onnxruntime's."""
+"""Components whose memory is not torch's but onnxruntime's.
+
+Their figure is what the process holds outside torch after a run, beside torch's tensors. Their
+first run keeps its memory, so the most of all is the first run's peak.
+"""
 
 TOLERANCE = 1.15
 """Times the planned peak that a measured one may be before it is worth a warning."""

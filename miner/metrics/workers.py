@@ -20,6 +20,7 @@ WORKER_MEMORY = {
     "gpu_reserved": ("gpu_memory_reserved_bytes", "Held by the worker's allocator."),
     "gpu_peak": ("gpu_memory_peak_bytes", "Most that live tensors held at once."),
     "gpu_used": ("gpu_memory_used_bytes", "Used on the worker's device, by whomever."),
+    "gpu_outside": ("gpu_memory_outside_bytes", "Held by the worker outside torch's allocator."),
     "gpu_total": ("gpu_memory_total_bytes", "There is on the worker's device."),
     "gpu_estimated": ("gpu_memory_estimated_bytes", "The plan's estimate of the peak."),
     "gpu_planned": ("gpu_memory_planned_bytes", "The plan's limit for this worker."),

@@ -6,6 +6,7 @@ back to a download and to a model that may not be used commercially, is never re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from scipy import ndimage
 
 from miner.errors import BadOutput, ConfigError
 from miner.gpu.device import Device
+from miner.pipeline.matting_session import CPU, MattingSession
 from miner.settings import BackgroundSettings
 
 STAGE = "background"
@@ -33,39 +35,56 @@ MAX_COVER = 0.985
 MIN_TRANSPARENT = 0.005
 """Share of clear pixels from which on a picture's own alpha is taken for a cut-out."""
 
-CPU, GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
-
 Mask = NDArray[np.float32]
 
 
 class BackgroundRemover:
-    """A loaded matting network.
+    """A loaded matting network: rembg's preparation around a session of onnxruntime.
 
-    Attributes:
-        provider: the onnxruntime provider that runs it, as the session reports it.
+    Args:
+        kind: rembg's class for the network.
+        session: its file, opened.
+        settings: which network it is.
     """
 
     def __init__(
-        self, session: Any, settings: BackgroundSettings, file: Path | None = None
+        self, kind: type[Any], session: MattingSession, settings: BackgroundSettings
     ) -> None:
         self.settings = settings
-        self._file = file
+        self._kind = kind
         self._session = session
-        # Serves rembg in place of onnxruntime's session: see _Recorder.
-        self._recorder = _Recorder(session.inner_session)
-        session.inner_session = self._recorder
-        self.provider: str = self._recorder.get_providers()[0]
+        # Made without rembg's own start, which finds, downloads and opens a file: no environment
+        # variable and no folder of rembg's matters.
+        local: Any = type("LocalSession", (kind,), {"normalize": _normalized})
+        self._rembg = local.__new__(local)
+        self._rembg.model_name = settings.model
+        self._rembg.inner_session = session
+
+    @property
+    def provider(self) -> str:
+        """The onnxruntime provider that runs it, as the session reports it now."""
+        return self._session.provider
 
     @classmethod
     def load(
-        cls, file: Path, settings: BackgroundSettings, device: Device | None
+        cls,
+        file: Path,
+        settings: BackgroundSettings,
+        device: Device | None,
+        limit_bytes: int | None = None,
+        runtime: Any = onnxruntime,
     ) -> BackgroundRemover:
         """The network in ``file``, on the GPU where onnxruntime can use it.
+
+        A GPU that was wanted and cannot be used is a warning.
 
         Args:
             file: in ONNX.
             settings: which network it is.
             device: where it works; None is the CPU.
+            limit_bytes: the most that onnxruntime's arena, weights included, may take of the GPU;
+                None is no limit.
+            runtime: onnxruntime, or what has its functions.
 
         Raises:
             ConfigError: rembg has no local model of the preset's name.
@@ -73,19 +92,8 @@ class BackgroundRemover:
         kinds = {kind.name(): kind for kind in sessions_class if kind.is_local()}
         if settings.model not in kinds:
             raise ConfigError(f"background.model: rembg has no local model {settings.model!r}")
-        providers = [CPU]
-        if device and device.is_cuda and GPU in onnxruntime.get_available_providers():
-            providers.insert(0, GPU)
-        # The one method by which a session finds its file. Overridden, no environment variable and
-        # no folder of rembg's matters, and nothing can be downloaded.
-        local = type(
-            "LocalSession",
-            (kinds[settings.model],),
-            {"download_models": classmethod(lambda *_args, **_kwargs: str(file))},
-        )
-        options = onnxruntime.SessionOptions()
-        session = local(settings.model, options, providers=providers, model_path=str(file))
-        return cls(session, settings, file)
+        session = MattingSession(file, device, limit_bytes, runtime)
+        return cls(kinds[settings.model], session, settings)
 
     def park(self) -> None:
         """Nothing: a session cannot be moved. One that is not to stay is dropped and made anew."""
@@ -105,8 +113,9 @@ class BackgroundRemover:
         Raises:
             BadOutput: no object, or nothing but object.
         """
-        if on_cpu and self._file is not None and self.provider != CPU:
-            return BackgroundRemover.load(self._file, self.settings, None).cut_out(picture)
+        if on_cpu and self.provider != CPU:
+            there = self._session.on_cpu()
+            return BackgroundRemover(self._kind, there, self.settings).cut_out(picture)
         own = _own_alpha(picture)
         mask = self._clean(self._mask(picture.convert("RGB"))) if own is None else own
         if not (mask > SURE).any():
@@ -120,8 +129,8 @@ class BackgroundRemover:
     def _mask(self, picture: Image.Image) -> Mask:
         """Coverage in [0,1], shape [H,W], as rembg gives it: stretched to the full range."""
         with np.errstate(invalid="ignore", divide="ignore"):  # a constant output is refused below
-            masks = self._session.predict(picture)
-        self._recorder.check_confidence(self.settings.output)
+            masks = self._rembg.predict(picture)
+        _check_confidence(self._session.range, self.settings.output)
         return _unit(masks[0])
 
     def _clean(self, mask: Mask) -> Mask:
@@ -136,43 +145,60 @@ class BackgroundRemover:
         return mask
 
 
-class _Recorder:
-    """Stands between rembg and onnxruntime and remembers the range of the raw mask.
+def _check_confidence(
+    raw_range: tuple[float, float], kind: Literal["probability", "logit"]
+) -> None:
+    """Refuses a mask that says nothing, nowhere or everywhere.
 
     rembg stretches every mask to [0,255], so that the faintest noise over an empty picture looks
-    like an object; whether there was one can be told from the raw numbers alone.
+    like an object; whether there was one can be seen from the raw numbers alone.
+
+    Args:
+        raw_range: smallest and largest value that the network answered.
+        kind: what its values are.
+
+    Raises:
+        BadOutput: not finite, constant, empty or full.
     """
+    low, high = raw_range
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise BadOutput(STAGE, "the mask holds numbers that are not finite")
+    if kind == "logit":
+        low, high = (float(1 / (1 + np.exp(-value))) for value in (low, high))
+    if high - low < 1e-3:
+        raise BadOutput(STAGE, "the mask is constant: there is no object in the picture")
+    if high < SURE:
+        raise BadOutput(STAGE, "the mask is empty: there is no object in the picture")
+    if low > SURE:
+        raise BadOutput(STAGE, "the mask is full: no background is left around the object")
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self._session = session
-        self._range = (0.0, 0.0)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+def _normalized(
+    session: Any,
+    picture: Image.Image,
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: tuple[int, int],
+) -> dict[str, Mask]:
+    """In place of rembg's ``normalize``, which does the same in float64, slower.
 
-    def run(self, *args: Any, **kwargs: Any) -> list[NDArray[np.float32]]:
-        """Runs the network and keeps the smallest and largest value of its first output."""
-        outputs: list[NDArray[np.float32]] = self._session.run(*args, **kwargs)
-        self._range = float(outputs[0].min()), float(outputs[0].max())
-        return outputs
+    Args:
+        session: rembg's.
+        picture: of any size and mode.
+        mean: by channel, of values stretched so that the brightest is 1.
+        std: likewise, the deviation.
+        size: width and height that the network expects.
 
-    def check_confidence(self, kind: Literal["probability", "logit"]) -> None:
-        """Refuses the last mask if it says nothing, nowhere or everywhere.
-
-        Raises:
-            BadOutput: not finite, constant, empty or full.
-        """
-        low, high = self._range
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise BadOutput(STAGE, "the mask holds numbers that are not finite")
-        if kind == "logit":
-            low, high = (float(1 / (1 + np.exp(-value))) for value in (low, high))
-        if high - low < 1e-3:
-            raise BadOutput(STAGE, "the mask is constant: there is no object in the picture")
-        if high < SURE:
-            raise BadOutput(STAGE, "the mask is empty: there is no object in the picture")
-        if low > SURE:
-            raise BadOutput(STAGE, "the mask is full: no background is left around the object")
+    Returns:
+        [1,3,H,W] float32, by the name of the network's input.
+    """
+    small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    values = np.asarray(small, np.float32)
+    highest = max(float(values.max()), 1e-6)
+    scale = np.array([1 / (highest * one) for one in std], np.float32)
+    shift = np.array([middle / one for middle, one in zip(mean, std, strict=True)], np.float32)
+    planes = np.ascontiguousarray((values * scale - shift).transpose(2, 0, 1))
+    return {session.inner_session.get_inputs()[0].name: planes[None]}
 
 
 def _own_alpha(picture: Image.Image) -> Mask | None:

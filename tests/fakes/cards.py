@@ -27,9 +27,10 @@ class Meter:
 
 @dataclass(frozen=True)
 class FakeCard(Device):
-    """Counts as a GPU; ``meter`` is its memory."""
+    """Counts as a GPU; ``meter`` is its memory, ``beside`` what torch does not see of it."""
 
     meter: Meter = field(default_factory=Meter, compare=False)
+    beside: Meter = field(default_factory=Meter, compare=False)
 
     @property
     def is_cuda(self) -> bool:
@@ -49,6 +50,10 @@ class FakeCard(Device):
     def allocated_bytes(self) -> int:
         """As the meter says."""
         return self.meter.now
+
+    def outside_bytes(self) -> int:
+        """As the other meter says."""
+        return self.beside.now
 
     def peak_bytes(self) -> int:
         """As the meter says."""

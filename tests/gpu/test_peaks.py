@@ -33,6 +33,23 @@ class Held:
         self._card.meter.take(-activations)
 
 
+class Session:
+    """A model whose memory torch does not see."""
+
+    def __init__(self, card: FakeCard) -> None:
+        self._card = card
+
+    def park(self) -> None:
+        """Nothing moves."""
+
+    def wake(self) -> None:
+        """Likewise."""
+
+    def run(self, held: int) -> None:
+        """Leaves so many bytes on the device."""
+        self._card.beside.take(held - self._card.beside.now)
+
+
 def home(card: FakeCard, name: str, residency: Residency) -> Residence[Held]:
     return Residence(lambda: Held(card), residency, 0.0, card, name=name)
 
@@ -54,12 +71,26 @@ def test_each_component_has_the_peak_of_its_own_runs() -> None:
     }
 
 
-def test_what_torch_does_not_see_is_not_told() -> None:
-    """onnxruntime's memory is its own: no figure is better than one of the neighbours alone."""
+def test_what_torch_does_not_see_is_read_of_the_device() -> None:
+    """Matting's figure is torch's tensors and what the process holds outside torch after a run."""
     card = fake_card()
-    with home(card, "matting", "resident").in_use():
+    card.meter.take(2 * GIB)
+    matting = Residence(lambda: Session(card), "resident", 0.0, card, name="matting")
+    for held in (3 * GIB, GIB):  # the first run keeps its memory, the next hands it back
+        with matting.in_use() as model:
+            model.run(held)
+
+    assert card.peak_readings() == {"gpu_peak": 2 * GIB, "gpu_peak_of_matting": 5 * GIB}
+
+
+def test_what_lies_outside_torch_counts_for_its_own_component_alone() -> None:
+    """The others' figures stay those of torch's tensors, whatever else the device holds."""
+    card = fake_card()
+    card.beside.take(4 * GIB)
+    with home(card, "vae", "resident").in_use():
         pass
-    assert set(card.peak_readings()) == {"gpu_peak"}
+
+    assert card.peak_readings()["gpu_peak_of_vae"] == GIB
 
 
 def test_a_cpu_has_no_peaks() -> None:
