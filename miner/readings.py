@@ -46,8 +46,8 @@ class DeviceReading(Protocol):
     """What is read of a ``GpuReading``; None where the driver does not say."""
 
     @property
-    def index(self) -> int:
-        """Of the driver's order."""
+    def label(self) -> str:
+        """Its index in the driver's order, and of a MIG part that one's after a colon."""
 
     @property
     def name(self) -> str:

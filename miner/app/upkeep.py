@@ -19,6 +19,7 @@ from miner.errors import JournalUnavailable
 from miner.gpu.telemetry import Telemetry
 from miner.journal import Journal
 from miner.network.view import why_not_ready
+from miner.settings import gpus_in_use
 
 READING_SECONDS = 2.0
 """Prometheus scrapes every few seconds; older readings would be drawn as steps."""
@@ -32,7 +33,7 @@ class Readings:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._telemetry = Telemetry()
+        self._telemetry = Telemetry(gpus_in_use(parts.settings))
         self._plans = PlanWatch(parts.metrics)
 
     def take(self) -> None:

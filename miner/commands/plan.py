@@ -20,12 +20,13 @@ from miner.gpu.planner import make_plan
 from miner.gpu.usual_cards import USUAL_CARDS, nominal_card, preset_for
 from miner.settings import Settings, load_settings
 
-UNITS = {"": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
+UNITS = {"kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
 UNITS |= {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}
 SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 CAPABILITY = re.compile(r"([0-9]{1,2})\.([0-9])")
 
 MOST_BYTES = 1 << 50
+MOST_GIB = 1024
 
 
 def plan(
@@ -115,16 +116,23 @@ def _counts_json(counted: Mapping[str, list[Count]]) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a text such as "12GiB", "24 GB" or "1073741824".
+    """Bytes of a text such as "12GiB", "24 GB" or "1073741824B".
 
     Raises:
-        BadOption: it is no size.
+        BadOption: it is no size; a bare number is none.
     """
     found = SIZE.fullmatch(text)
+    if found is not None and not found[2]:
+        raise BadOption(f"{text!r} is no size without a unit; write it as {_with_unit(found[1])}")
     unit = UNITS.get(found[2].lower()) if found else None
     if found is None or unit is None or float(found[1]) * unit > MOST_BYTES:
         raise BadOption(f"{text!r} is no size; write it as 12GiB or 24GB")
     return int(float(found[1]) * unit)
+
+
+def _with_unit(number: str) -> str:
+    """What was likely meant: no card has a thousand GiB, or as few bytes."""
+    return f"{number}GiB" if float(number) < MOST_GIB else f"{number}B"
 
 
 def parse_capability(text: str) -> tuple[int, int]:

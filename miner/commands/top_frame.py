@@ -217,7 +217,7 @@ def _memory(worker: Mapping[str, Any]) -> RenderableType:
 
 
 def _gpu(gpu: GpuReading) -> RenderableType:
-    text = Text(f"GPU {gpu.index} {plain(gpu.name)} ")
+    text = Text(f"GPU {gpu.label} {plain(gpu.name)} ")
     if gpu.used_bytes is not None and gpu.total_bytes:
         filled = round(BAR_CELLS * gpu.used_bytes / gpu.total_bytes)
         text.append("█" * filled, style="cyan").append("░" * (BAR_CELLS - filled), style=DIM)

@@ -49,6 +49,16 @@ async def cards(case: Case) -> Cards:
     return await case.once("cards", lambda: in_thread(_look, case))
 
 
+def uvm_is_missing(case: Case) -> bool:
+    """Whether the driver is loaded and its device for CUDA's memory is not there.
+
+    Nothing loads nvidia_uvm at a boot without a screen. CUDA does it through a program that
+    becomes root, which a sandbox forbids.
+    """
+    root = case.host.root
+    return bool(_driver(root)) and not (root / "dev/nvidia-uvm").exists()
+
+
 def _look(case: Case) -> Cards:
     root = case.host.root
     named = tuple(reading.name for reading in case.host.gpus())

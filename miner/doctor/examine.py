@@ -14,6 +14,7 @@ from miner.doctor.case import Case
 from miner.doctor.chain import look_at_chain
 from miner.doctor.clock import look_at_clock
 from miner.doctor.coherence import look_at_settings
+from miner.doctor.cuda import look_at_cuda
 from miner.doctor.disk import look_at_disk
 from miner.doctor.finding import Finding, Status, fail, of_error, one_line
 from miner.doctor.gpu import look_at_gpu
@@ -56,6 +57,7 @@ CHECKS: tuple[Check, ...] = (
     Check("daemon", look_at_daemon),
     Check("packages", look_at_packages),
     Check("gpu", look_at_gpu, seconds=120.0, stops=DeviceError),
+    Check("cuda", look_at_cuda, seconds=120.0, at_start=False, late="warn"),
     Check("memory", look_at_memory, seconds=120.0, late="warn"),
     Check("weights", look_at_weights, seconds=300.0),
     Check("background", look_at_background, seconds=180.0, at_start=False),

@@ -11,16 +11,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from miner.doctor.cards import Cards, cards
+from miner.doctor.asking import in_thread
+from miner.doctor.cards import Cards, cards, uvm_is_missing
 from miner.doctor.case import Case
 from miner.doctor.finding import Finding, fail, ok, one_line, together, warn
+from miner.doctor.named_gpus import require_shown
 from miner.doctor.weights import is_embedded
 from miner.errors import DeviceError
+from miner.gpu.kernels import DRIVER_FOR, TORCH_ARCHES, unserved
+from miner.gpu.plan import Card
 from miner.settings import worker_environment
 
 PROBE = "miner.doctor.probe"
 HIDDEN = ("", "-1")
 """Values of CUDA_VISIBLE_DEVICES that show no device."""
+OTHER_TORCH = "install a torch built for this card and driver"
+UVM_MEND = (
+    "/dev/nvidia-uvm is missing: as root, modprobe nvidia_uvm && nvidia-modprobe -u -c 0 "
+    "(a unit of miner service install does so itself; a container must be given the device)"
+)
 CPU_MEND = 'or say device = "cpu"'
 GIBIBYTE = 1024**3
 
@@ -36,10 +45,18 @@ async def look_at_gpu(case: Case) -> Finding:
         return await _on_the_cpu(case, "cpu, as set" if wanted == "cpu" else "no card: cpu", left)
     if wanted == "auto" and _hidden(case):
         return warn(f"{there} is hidden by CUDA_VISIBLE_DEVICES", "the CPU computes")
-    gpus = case.settings.daemon.worker.gpus or (None,)
+    named = case.settings.daemon.worker.gpus
+    require_shown(named, await in_thread(case.host.gpus), worker_environment())
+    gpus = named or (None,)
     stops_always = there.usable or wanted == "cuda" or not is_embedded(case.settings)
-    findings = [judge(await seen_by_torch(case, gpu), there, stops_always) for gpu in gpus]
-    return together(findings)
+    seen = [await seen_by_torch(case, gpu) for gpu in gpus]
+    missing = uvm_is_missing(case)  # after torch: with enough rights it makes the node itself
+    return together([judge(one, there, stops_always, missing) for one in seen])
+
+
+def first_gpu(case: Case) -> str | None:
+    """The card of the first worker; None where CUDA chooses."""
+    return next(iter(case.settings.daemon.worker.gpus), None)
 
 
 async def seen_by_torch(case: Case, gpu: str | None = None) -> Seen:
@@ -49,6 +66,12 @@ async def seen_by_torch(case: Case, gpu: str | None = None) -> Seen:
         As ``probe.gpu``; only "failed" where the process did not answer.
     """
     return await case.once(f"torch {gpu}", lambda: _probe(case, gpu))
+
+
+def card_of(device: Mapping[str, Any], host_free_bytes: int) -> Card:
+    """A device as ``probe.gpu`` tells of it, as the planner wants it."""
+    major, minor = device["capability"]
+    return Card(device["name"], device["total"], device["free"], (major, minor), host_free_bytes)
 
 
 async def _on_the_cpu(case: Case, line: str, left: str) -> Finding:
@@ -63,28 +86,38 @@ async def _on_the_cpu(case: Case, line: str, left: str) -> Finding:
     return ok(f"{line}, torch {seen['torch']} computes{left}")
 
 
-def judge(seen: Seen, there: Cards, stops: bool) -> Finding:
+def judge(seen: Seen, there: Cards, stops: bool, uvm_missing: bool = False) -> Finding:
     """What torch sees beside what the machine has.
 
     Args:
         seen: by torch.
         there: in the machine.
         stops: whether a card that cannot be used stops the start.
+        uvm_missing: whether the driver's device for CUDA's memory is not there.
     """
     error = DeviceError if stops else None
     if failed := seen.get("failed"):
         return fail(f"torch cannot be asked: {failed}", "", "mend the installation", error)
     if not seen["usable"]:
-        return _unusable(seen, there, error)
+        return _unusable(seen, there, error, uvm_missing)
     bad = [f"{one['name']}: {one['kernel']}" for one in seen["devices"] if one["kernel"] != "ok"]
     if bad:
         reason = "a first small kernel failed"
-        mend = f"install a torch built for this card and driver, {CPU_MEND}"
+        mend = f"{_without_kernels(seen) or OTHER_TORCH}, {CPU_MEND}"
         return fail(one_line("; ".join(bad)), reason, mend, DeviceError)
     return ok("; ".join(map(_told, seen["devices"])))
 
 
-def _unusable(seen: Seen, there: Cards, error: type[DeviceError] | None) -> Finding:
+def _without_kernels(seen: Seen) -> str:
+    """What to install for cards that this torch has no kernels for; empty where it has."""
+    arches = seen.get("arches") or TORCH_ARCHES
+    found = (unserved(card_of(one, 0), arches) for one in seen["devices"] if one["capability"])
+    return "; ".join(dict.fromkeys(filter(None, found)))
+
+
+def _unusable(
+    seen: Seen, there: Cards, error: type[DeviceError] | None, uvm_missing: bool
+) -> Finding:
     what = f"{there} is here" if there.there else "cuda is asked for"
     line = one_line(f"{what}, and torch {seen['torch']} cannot use it: {seen['reason']}")
     if seen["built_for"] is None:
@@ -92,8 +125,16 @@ def _unusable(seen: Seen, there: Cards, error: type[DeviceError] | None) -> Find
     elif not there.usable:
         mend = "install the NVIDIA driver, or hand the card into this container"
     else:
-        mend = f"update the driver to one for CUDA {seen['built_for']}, and see nvidia-smi"
+        mend = f"{UVM_MEND}; or {_driver(seen, there)}" if uvm_missing else _driver(seen, there)
     return fail(line, "the CPU would compute in its place", f"{mend}, {CPU_MEND}", error)
+
+
+def _driver(seen: Seen, there: Cards) -> str:
+    cuda = str(seen["built_for"])
+    least = DRIVER_FOR.get(int(cuda.partition(".")[0])) if cuda[:1].isdecimal() else None
+    which = f"driver {least} or later" if least else "a newer driver"
+    here = f" (here is {there.driver})" if there.driver else ""
+    return f"CUDA {cuda} of this torch needs {which}{here}; see nvidia-smi"
 
 
 def _told(device: Mapping[str, Any]) -> str:
@@ -110,7 +151,14 @@ async def _probe(case: Case, gpu: str | None) -> Seen:
 
 
 async def ask_probe(case: Case, arguments: Sequence[str], gpu: str | None = None) -> Seen:
-    """What ``probe.py`` answers from its own process; only "failed" where it does not."""
+    """What ``probe.py`` answers from its own process; only "failed" where it does not.
+
+    Returns:
+        Its answer, and "said": what the libraries wrote to standard error.
+
+    Raises:
+        ConfigError: the environment does not show ``gpu``.
+    """
     command = [sys.executable, "-m", PROBE, *arguments]
     done = await case.host.run(command, worker_environment(gpu))
     try:
@@ -118,7 +166,7 @@ async def ask_probe(case: Case, arguments: Sequence[str], gpu: str | None = None
     except (IndexError, ValueError):
         last = (done.err.strip().splitlines() or [f"it ended with {done.status}"])[-1]
         return {"failed": one_line(last)}
-    return dict(answer)
+    return {**answer, "said": done.err}
 
 
 def _hidden(case: Case) -> bool:

@@ -7,14 +7,13 @@ there is nothing to compare.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from miner.doctor.asking import in_thread
 from miner.doctor.cards import cards
 from miner.doctor.case import Case
 from miner.doctor.finding import Finding, fail, ok, one_line, skip, together, warn
-from miner.doctor.gpu import seen_by_torch
+from miner.doctor.gpu import card_of, seen_by_torch
 from miner.gpu.capability import installed_here
 from miner.gpu.host_memory import host_memory
 from miner.gpu.plan import Card, MemoryPlan
@@ -81,12 +80,6 @@ async def _cards(case: Case) -> list[Card]:
         return []
     host = await in_thread(host_memory, case.host.root)
     return [card_of(device, host.free_bytes) for device in found]
-
-
-def card_of(device: Mapping[str, Any], host_free_bytes: int) -> Card:
-    """A device as ``probe.gpu`` tells of it, as the planner wants it."""
-    major, minor = device["capability"]
-    return Card(device["name"], device["total"], device["free"], (major, minor), host_free_bytes)
 
 
 def _plan(case: Case, card: Card, kind: RollbackSettings) -> MemoryPlan:

@@ -15,6 +15,9 @@ DISTRIBUTION = "splat-miner"
 LEAST_PYTHON = (3, 11)
 MEND = "in the program's folder: .venv/bin/python -m pip install -e ."
 
+INSTEAD = {"onnxruntime": "onnxruntime-gpu"}
+"""Distributions that bring the same module as another, and more."""
+
 VersionOf = Callable[[str], str]
 """Of an installed distribution; raises ``PackageNotFoundError``."""
 
@@ -48,14 +51,22 @@ def faults_of(wanted: Sequence[str], version_of: VersionOf = metadata.version) -
         one = Requirement(text)
         if one.marker is not None and not one.marker.evaluate({"extra": ""}):
             continue
-        try:
-            version = version_of(one.name)
-        except metadata.PackageNotFoundError:
+        version = _version(one.name, version_of) or _version(INSTEAD.get(one.name), version_of)
+        if version is None:
             yield fail(f"{one.name} is missing", "it is imported", MEND, ConfigError)
             continue
         if not one.specifier.contains(version, prereleases=True):
             line = f"{one.name} is {version}, wanted {one.specifier}"
             yield warn(one_line(line), "other versions were not tried", MEND)
+
+
+def _version(name: str | None, version_of: VersionOf) -> str | None:
+    if name is None:
+        return None
+    try:
+        return version_of(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _requirements() -> list[str] | None:

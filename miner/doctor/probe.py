@@ -6,16 +6,25 @@ driver that hangs, or a library that ends the process, takes nothing else with i
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 SIDE = 256
 MODULUS = 7
 """Sums of 256 products under 7 * 7 are exact, also in the short formats that cards compute in."""
+
+PICTURE = (1, 3, 1024, 1024)
+NUMBERS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
 
 CUDA_PROVIDER, CPU_PROVIDER = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -28,8 +37,8 @@ def gpu(torch: Any) -> dict[str, Any]:
 
     Returns:
         "torch" and "built_for" (versions; the CUDA it was built for, or None), "usable", "reason"
-        (why not), and "devices": "name", "capability", bytes "total" and "free", "kernel"
-        ("ok", "wrong" or the error) and "seconds".
+        (why not), "arches" (that it has kernels for), and "devices": "name", "capability", bytes
+        "total" and "free", "kernel" ("ok", "wrong" or the error) and "seconds".
     """
     found: dict[str, Any] = {
         "torch": str(torch.__version__),
@@ -37,6 +46,7 @@ def gpu(torch: Any) -> dict[str, Any]:
         "usable": False,
         "reason": "",
         "cpu_right": computes(torch, torch.device("cpu")),
+        "arches": [],
         "devices": [],
     }
     with warnings.catch_warnings(record=True) as said:
@@ -49,6 +59,7 @@ def gpu(torch: Any) -> dict[str, Any]:
     if not found["usable"]:
         found["reason"] = found["reason"] or " ".join(str(one.message) for one in said)
         return found
+    found["arches"] = list(torch.cuda.get_arch_list())
     found["devices"] = [device(torch, index) for index in range(torch.cuda.device_count())]
     return found
 
@@ -77,7 +88,7 @@ def computes(torch: Any, place: Any) -> bool:
 
 
 def background(onnxruntime: Any, file: Path, cuda: bool) -> dict[str, Any]:
-    """On what the background's network would run.
+    """On what the background's network runs: it is opened, and one picture goes through it.
 
     Args:
         onnxruntime: the library.
@@ -85,8 +96,9 @@ def background(onnxruntime: Any, file: Path, cuda: bool) -> dict[str, Any]:
         cuda: whether the pipeline would ask for the card.
 
     Returns:
-        "version", "available" (providers), and "provider" (the one that a session really took) or
-        "reason" (why there is no session).
+        "version", "available" (providers), and "provider" (the one that the session really has,
+        after the picture) with "seconds" (of the picture, the first one's preparation included),
+        or "reason" (why there is no session) or "run" (why the picture did not go through).
     """
     available = list(onnxruntime.get_available_providers())
     found: dict[str, Any] = {
@@ -94,14 +106,44 @@ def background(onnxruntime: Any, file: Path, cuda: bool) -> dict[str, Any]:
         "available": available,
         "provider": "",
         "reason": "",
+        "run": "",
+        "seconds": 0.0,
     }
     wanted = [CUDA_PROVIDER] if cuda and CUDA_PROVIDER in available else []
     try:
         session = onnxruntime.InferenceSession(str(file), providers=[*wanted, CPU_PROVIDER])
         found["provider"] = session.get_providers()[0]
     except Exception as error:  # the library raises types of its own, some without a base
-        found["reason"] = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return found
+        found["reason"] = _first_line(error)
+        return found
+    began = time.monotonic()
+    try:
+        (taken, *_), (made, *_) = session.get_inputs(), session.get_outputs()
+        session.run([made.name], {taken.name: picture(taken.shape, taken.type)})
+        found["provider"] = session.get_providers()[0]  # it may have changed to another
+    except Exception as error:
+        found["run"] = _first_line(error)
+    return {**found, "seconds": round(time.monotonic() - began, 3)}
+
+
+def picture(shape: Sequence[int | str | None], kind: str) -> NDArray[Any]:
+    """Grey levels from 0 to 1, as a network's input wants them.
+
+    Args:
+        shape: of the input; what is not a number is that of one picture of 1024 x 1024.
+        kind: of its numbers, as "tensor(float)".
+    """
+    usual = dict(enumerate(PICTURE))
+    sizes = [
+        size if isinstance(size, int) and size > 0 else usual.get(place, 1)
+        for place, size in enumerate(shape)
+    ]
+    levels = np.linspace(0, 1, math.prod(sizes), dtype=np.float32).reshape(sizes)
+    return levels.astype(NUMBERS.get(kind, np.float32))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def main(arguments: list[str]) -> int:
@@ -111,6 +153,9 @@ def main(arguments: list[str]) -> int:
 
         answer = gpu(torch)
     else:
+        # Torch first, as in a worker: onnxruntime takes the CUDA libraries that are loaded then.
+        with contextlib.suppress(ImportError, OSError):
+            import torch  # noqa: PLC0415
         import onnxruntime  # noqa: PLC0415
 
         _, file, device_name = arguments

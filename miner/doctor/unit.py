@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from miner.doctor.asking import MISSING
+from miner.doctor.cards import cards
 from miner.doctor.case import Case
 from miner.doctor.finding import Finding, fail, ok, one_line, skip, together, warn
+from miner.service.unit import UVM_UNIT
 
 UNITS = ("miner.service", "miner@*.service")
-PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "Result")
+PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "Result",
+    "Wants",
+)
+UVM_MEND = "miner service install (with the options of the first time), or load it at boot"
 
 
 async def look_at_unit(case: Case) -> Finding:
@@ -28,7 +39,8 @@ async def look_at_unit(case: Case) -> Finding:
     if not units:
         reason = "the daemon does not come back when the machine restarts"
         return warn(f"{UNITS[0]} is not installed", reason, "if it is to: miner service install")
-    return together([judge(unit) for unit in units])
+    has_card = (await cards(case)).there
+    return together([judge(unit, has_card) for unit in units])
 
 
 def blocks(text: str) -> Iterator[Mapping[str, str]]:
@@ -39,8 +51,13 @@ def blocks(text: str) -> Iterator[Mapping[str, str]]:
             yield unit
 
 
-def judge(unit: Mapping[str, str]) -> Finding:
-    """One unit that systemd knows."""
+def judge(unit: Mapping[str, str], has_card: bool = False) -> Finding:
+    """One unit that systemd knows.
+
+    Args:
+        unit: its properties.
+        has_card: whether this machine has one that the unit must find.
+    """
     name, load, active = (unit.get(key, "") for key in ("Id", "LoadState", "ActiveState"))
     if load != "loaded":
         return fail(f"{name} is {load}", "", f"systemctl status {name}")
@@ -52,4 +69,7 @@ def judge(unit: Mapping[str, str]) -> Finding:
     if unit.get("UnitFileState") == "disabled":
         reason = "it does not start with the machine"
         return warn(f"{name} is {active} and not enabled", reason, f"systemctl enable {name}")
+    if has_card and UVM_UNIT not in unit.get("Wants", "").split():
+        reason = "after a boot without a screen /dev/nvidia-uvm is missing, and CUDA fails"
+        return warn(f"{name} does not have nvidia_uvm loaded", reason, UVM_MEND)
     return ok(f"{name} is {active}")

@@ -2,7 +2,7 @@
 
 Rules by CUDA compute capability: bf16 from 8.0 (Ampere). On the CPU the stock number type is fp32.
 Whether the libraries are there is asked of the caller, so that a plan can be made for a card and an
-installation that are elsewhere.
+installation that are elsewhere. ``kernels`` says which cards the libraries compute on at all.
 """
 
 from __future__ import annotations
@@ -11,13 +11,36 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from miner.gpu.kernels import SERVED_FROM, onnxruntime_has_kernels, text, unserved
 from miner.gpu.plan import Card, Precision
+
+__all__ = [
+    "BF16_FROM",
+    "INSTEAD",
+    "LIBRARIES",
+    "NF4_FROM",
+    "Installed",
+    "Settled",
+    "assume_installed",
+    "computes_in",
+    "installed_here",
+    "onnxruntime_has_kernels",
+    "quantised",
+    "settle",
+    "unserved",
+    "why_not",
+]
 
 Installed = Callable[[str], bool]
 
 BF16_FROM = (8, 0)
 
-NF4_FROM = (6, 0)
+NF4_FROM = SERVED_FROM
+"""bitsandbytes has kernels for the cards that CUDA 13 has them for; older ones were not tried."""
+
+FP16_IS_NAN = "GTX 16"
+"""In the names of cards whose convolutions give NaN in fp16: GTX 1630 to 1660 Ti, capability 7.5
+like the RTX 20xx, which are right (pytorch issues 58123 and 77955)."""
 
 _PLAIN: tuple[Precision, ...] = ("bf16", "fp16", "fp32")
 INSTEAD: dict[Precision, tuple[Precision, ...]] = {
@@ -63,10 +86,12 @@ def why_not(precision: Precision, card: Card, installed: Installed) -> str | Non
             "fp16": "fp16: a CPU has no arithmetic for it",
             "nf4": "nf4: bitsandbytes computes on CUDA only",
         }.get(precision)
+    if precision == "fp16" and FP16_IS_NAN in card.name:
+        return "fp16: its convolutions give NaN on a GTX 16xx"
     least = {"bf16": BF16_FROM, "nf4": NF4_FROM}.get(precision)
     if least is not None and card.capability < least:
-        has = _text(card.capability)
-        return f"{precision}: needs compute capability {_text(least)}, this card has {has}"
+        has = text(card.capability)
+        return f"{precision}: needs compute capability {text(least)}, this card has {has}"
     return None
 
 
@@ -111,12 +136,3 @@ def computes_in(card: Card, never_fp16: bool = False) -> Precision:
     """
     can_have = [precision for precision in _PLAIN if not (never_fp16 and precision == "fp16")]
     return settle("bf16", card, can_have, assume_installed).precision
-
-
-def onnxruntime_has_kernels(card: Card) -> bool:
-    """Whether onnxruntime-gpu was built for the card's compute capability."""
-    return card.capability is None or card.capability[0] != 10
-
-
-def _text(capability: tuple[int, int]) -> str:
-    return f"{capability[0]}.{capability[1]}"

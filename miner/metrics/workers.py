@@ -74,7 +74,7 @@ class WorkerMetrics(Part):
 
     def gpu(self, reading: DeviceReading) -> None:
         """How a GPU is, by its driver."""
-        gpu = self._bound("gpu", reading.index)
+        gpu = self._bound("gpu", reading.label)
         self._devices.info.labels(gpu).info({"name": self._bound("gpu_name", reading.name)})
         set_or_remove(self._devices.used, (gpu,), reading.used_bytes)
         set_or_remove(self._devices.total, (gpu,), reading.total_bytes)

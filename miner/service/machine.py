@@ -14,7 +14,7 @@ from pathlib import Path
 
 from miner.errors import ConfigError
 from miner.service.unit import Choices
-from miner.settings import PACKAGE_DIR, load
+from miner.settings import PACKAGE_DIR, cuda_mask, load
 
 HIDDEN = (Path("/root"), Path("/home"), Path("/run/user"))
 """What ProtectHome=yes takes away."""
@@ -43,6 +43,9 @@ def fit(choices: Choices) -> Choices:
             f"(/var/lib/{choices.folder}); take the key out"
         )
     daemon = loaded.settings.daemon
+    if choices.gpu is not None:
+        for gpu in daemon.worker.gpus:
+            cuda_mask.within(gpu, {cuda_mask.VISIBLE: choices.gpu})
     signing = [one for one in daemon.identities if one.intakes]
     named = any(one.wallet.hotkey_file or one.wallet.name for one in signing)
     if named and choices.user is None:

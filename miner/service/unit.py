@@ -23,6 +23,12 @@ STOP_MARGIN_SECONDS = 60
 """For bringing the last results and ending the workers, after the drain."""
 NVIDIA = ("nvidia", "nvidia-frontend", "nvidiactl", "nvidia-uvm", "nvidia-caps")
 """The driver's names in /proc/devices, of all its versions; others are passed over."""
+UVM = "nvidia-uvm"
+UVM_UNIT = "modprobe@nvidia_uvm.service"
+"""Loads the module that CUDA's memory needs; nothing else does so at a boot without a screen.
+modprobe@.service is systemd's own, and does not fail where the module is not there."""
+MAKE_UVM = "/usr/bin/nvidia-modprobe -u -c=0"
+"""Comes with the driver; the module makes no device node by itself."""
 
 _ESCAPED = str.maketrans({"%": "%%", "\\": "\\\\", '"': '\\"'})
 
@@ -98,9 +104,10 @@ def _head(choices: Choices) -> Iterator[str]:
     yield f"{MARK}; what you change belongs into a drop-in: systemctl edit {name}"
     yield "[Unit]"
     yield f"Description=splat-miner{several}, a miner for a text-to-3D subnet"
-    yield "# The driver's modules and devices must be there before: a sandbox cannot load them."
-    yield "After=network-online.target nvidia-persistenced.service"
-    yield "Wants=network-online.target nvidia-persistenced.service"
+    yield "# The driver's modules and devices must be there before: a sandbox cannot load them, and"
+    yield "# DeviceAllow looks their numbers up as the unit starts. modprobe@ never fails."
+    yield f"After=network-online.target nvidia-persistenced.service {UVM_UNIT}"
+    yield f"Wants=network-online.target nvidia-persistenced.service {UVM_UNIT}"
     yield "# Five failures in ten minutes are no accident: it stays down, and the alert tells."
     yield "StartLimitIntervalSec=600"
     yield "StartLimitBurst=5"
@@ -113,6 +120,8 @@ def _start_and_stop(choices: Choices) -> Iterator[str]:
     yield "[Service]"
     yield "Type=notify"
     yield "NotifyAccess=main"
+    yield "# Makes /dev/nvidia-uvm, as root and outside of the sandbox, where udev's rules do not."
+    yield f"ExecStartPre=+-{MAKE_UVM}"
     yield f"ExecStart={program} run --config {config}"
     yield "# Fails with the reason when the new settings do not hold; nothing is changed then."
     yield f"ExecReload={program} ctl reload --config {config}"
@@ -170,8 +179,9 @@ def _limits(choices: Choices) -> Iterator[str]:
 def _devices(choices: Choices) -> Iterator[str]:
     yield "# Of all devices the GPUs alone. PrivateDevices=yes would hide them."
     yield "DevicePolicy=closed"
+    yield "# m lets root make the node before the start; the service itself has no right to."
     for name in NVIDIA:
-        yield f"DeviceAllow=char-{name} rw"
+        yield f"DeviceAllow=char-{name} {'rwm' if name == UVM else 'rw'}"
 
 
 def _sandbox(choices: Choices) -> Iterator[str]:

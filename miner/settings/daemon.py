@@ -87,7 +87,8 @@ class WorkerSettings(Section):
         executor: "local" has them on this host; "ray" on the nodes of a Ray cluster, where
             ``RaySettings`` says how many there are, and ``count`` and ``gpus`` say nothing.
         count: how many; worker ``i`` is given the ``i``-th of ``gpus``.
-        gpus: CUDA device indices or UUIDs, one a worker; empty leaves the choice to CUDA.
+        gpus: CUDA device indices or UUIDs, one a worker; empty leaves the choice to CUDA. Indices
+            count as the driver does, and within ``CUDA_VISIBLE_DEVICES`` where that is set.
         spread: weights by generator: each worker holds one of them alone, in these proportions;
             empty has every worker hold all. Those that hold another than the one in use wait.
         start_seconds: from spawning to ready, loading and warming up.

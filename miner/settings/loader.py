@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.sources import PydanticBaseSettingsSource
 
 from miner.errors import ConfigError
+from miner.settings import cuda_mask
 from miner.settings.daemon import DaemonSettings
 from miner.settings.preset import Preset
 from miner.settings.section import Section
@@ -279,10 +280,17 @@ def worker_environment(
     The worker finds the same package as we did, whatever folder it starts in. It signs nothing, so
     the hotkey's password and systemd's credentials are kept from it.
 
+    CUDA counts devices as the driver does, so that metrics and workers mean the same one, unless
+    the environment sets another order.
+
     Args:
-        gpu: index or UUID of the one CUDA device it may see, counted as ``nvidia-smi`` counts;
-            None leaves the choice to what is set already.
+        gpu: index or UUID of the one CUDA device it may see; an index counts as ``nvidia-smi``
+            does, and within ``CUDA_VISIBLE_DEVICES`` where that is set. None leaves the choice to
+            what is set already.
         environ: what it inherits; the process's own environment when not given.
+
+    Raises:
+        ConfigError: ``CUDA_VISIBLE_DEVICES`` does not show ``gpu``.
     """
     inherited = os.environ if environ is None else environ
     child = {key: value for key, value in inherited.items() if not key.startswith(WITHHELD)}
@@ -292,10 +300,23 @@ def worker_environment(
     child.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see let_idle_threads_sleep
     if not any(name in child for name in ALLOCATOR_VARIABLES):
         child |= dict.fromkeys(ALLOCATOR_VARIABLES, "expandable_segments:True")
+    child.setdefault(cuda_mask.ORDER, cuda_mask.BY_BUS)
     if gpu is not None:
-        child["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        child["CUDA_VISIBLE_DEVICES"] = gpu
+        child[cuda_mask.VISIBLE] = cuda_mask.within(gpu, inherited)
     return child
+
+
+def gpus_in_use(
+    settings: Settings, environ: Mapping[str, str] | None = None
+) -> Sequence[str] | None:
+    """The GPUs of this host that the workers compute on; see ``cuda_mask.in_use``.
+
+    Args:
+        settings: of the daemon.
+        environ: as for ``worker_environment``.
+    """
+    inherited = os.environ if environ is None else environ
+    return cuda_mask.in_use(settings.daemon.worker, settings.device, inherited)
 
 
 def bridge_environment(alone: bool, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from miner.settings import Settings, WorkerSettings, worker_environment
@@ -35,6 +35,9 @@ class LocalExecutor(Pool):
         engine: ``module:Class`` of an ``Engine``, imported by the workers alone.
         clock: monotonic seconds.
         sleep: waits between the looks at a worker, and between its lives.
+
+    Raises:
+        ConfigError: ``CUDA_VISIBLE_DEVICES`` does not show one of ``worker.gpus``.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class LocalExecutor(Pool):
         self._tasks: list[asyncio.Task[None]] = []
         for index in range(worker.count):
             name, gpu = str(index), worker.gpus[index] if worker.gpus else None
-            self._new_worker(name, partial(_spawn, name, engine, gpu))
+            self._new_worker(name, partial(_spawn, name, engine, worker_environment(gpu)))
 
     def _begin(self) -> None:
         self._tasks = [
@@ -75,5 +78,5 @@ class LocalExecutor(Pool):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def _spawn(name: str, engine: str, gpu: str | None) -> WorkerProcess:
-    return await WorkerProcess.spawn(name, engine, worker_environment(gpu))
+async def _spawn(name: str, engine: str, environment: Mapping[str, str]) -> WorkerProcess:
+    return await WorkerProcess.spawn(name, engine, environment)

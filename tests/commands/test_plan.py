@@ -79,7 +79,7 @@ def test_where_nothing_fits_the_status_is_1(capsys: pytest.CaptureFixture[str]) 
         ("12GiB", 12 * 1024**3),
         ("24 GB", 24 * 10**9),
         ("1.5gib", 1536 * 1024**2),
-        ("1073741824", 1 << 30),
+        ("1073741824B", 1 << 30),
     ],
 )
 def test_sizes_in_the_usual_spellings(text: str, size: int) -> None:
@@ -91,6 +91,15 @@ def test_sizes_in_the_usual_spellings(text: str, size: int) -> None:
 def test_what_is_no_size_is_named(text: str) -> None:
     """One clear error, no traceback."""
     with pytest.raises(BadOption, match="is no size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("24", "24GiB"), (" 7.5 ", "7.5GiB"), ("4096", "4096B")]
+)
+def test_a_bare_number_is_no_size(text: str, meant: str) -> None:
+    """A plan for a card of 24 bytes is nobody's wish: the unit is asked for."""
+    with pytest.raises(BadOption, match=f"is no size without a unit; write it as {meant}$"):
         parse_size(text)
 
 

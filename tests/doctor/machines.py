@@ -30,6 +30,7 @@ SEEN = {
     "usable": True,
     "reason": "",
     "cpu_right": True,
+    "arches": ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"],
     "devices": [H200],
 }
 """What torch sees on a machine that is as it should be."""
@@ -39,6 +40,8 @@ PROVIDERS = {
     "available": ["CPUExecutionProvider"],
     "provider": "CPUExecutionProvider",
     "reason": "",
+    "run": "",
+    "seconds": 0.5,
 }
 
 

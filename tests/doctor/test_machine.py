@@ -55,6 +55,14 @@ def test_packages_are_held_against_what_is_wanted(
     assert all((one.stops is ConfigError) == (one.status == "fail") for one in found)
 
 
+def test_onnxruntime_gpu_is_onnxruntime() -> None:
+    """The build for CUDA brings the same module, and is what the doctor has one install."""
+    assert not list(faults_of(["onnxruntime>=1.31"], versions(**{"onnxruntime-gpu": "1.31.1"})))
+    (old,) = faults_of(["onnxruntime>=1.31"], versions(**{"onnxruntime-gpu": "1.26.0"}))
+
+    assert old.status == "warn"
+
+
 async def test_this_installation_is_as_the_project_wants_it(tmp_path: Path) -> None:
     """For real: every requirement is there."""
     found = await look_at_packages(case(tmp_path))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from miner.doctor.memory import card_of, look_at_memory
+from miner.doctor.gpu import card_of
+from miner.doctor.memory import look_at_memory
 from miner.errors import DeviceError
 from tests.doctor.machines import BLIND, H200, SEEN, Programs, case, nvidia, put
 

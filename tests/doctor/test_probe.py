@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +51,9 @@ class FakeCuda:
     def get_device_capability(self, index: int) -> tuple[int, int]:
         return (8, 9)
 
+    def get_arch_list(self) -> list[str]:
+        return ["sm_86", "compute_86"]
+
     def mem_get_info(self, index: int) -> tuple[int, int]:
         if self._broken:
             raise RuntimeError(f"{self._broken}\nmore of it")
@@ -77,6 +82,7 @@ def test_a_card_that_computes_rightly_is_ok() -> None:
     seen = probe.gpu(library(FakeCuda(count=2)))
 
     assert seen["usable"]
+    assert seen["arches"] == ["sm_86", "compute_86"]
     assert [one["name"] for one in seen["devices"]] == ["card 0", "card 1"]
     assert {one["kernel"] for one in seen["devices"]} == {"ok"}
     assert seen["devices"][0]["capability"] == [8, 9]
@@ -143,6 +149,8 @@ async def test_the_process_answers_on_this_machine() -> None:
     assert seen["torch"] == str(torch.__version__)
     assert seen["cpu_right"]
     assert found["provider"] == "CPUExecutionProvider"
+    assert (found["reason"], found["run"]) == ("", "")
+    assert found["seconds"] > 0
 
 
 async def test_a_network_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
@@ -151,6 +159,81 @@ async def test_a_network_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     broken.write_bytes(b"no network")
 
     assert (await _run(["background", str(broken), "cpu"]))["reason"]
+
+
+class Session:
+    """A network that takes one picture, or refuses it."""
+
+    def __init__(self, provider: str, refuses: str = "", falls_to: str = "") -> None:
+        self.provider = provider
+        self.refuses = refuses
+        self.falls_to = falls_to
+        self.fed: list[Any] = []
+
+    def get_providers(self) -> list[str]:
+        return [self.provider]
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x", shape=["batch", 3, None, 320], type="tensor(float16)")]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="mask"), SimpleNamespace(name="side")]
+
+    def run(self, outputs: list[str], inputs: dict[str, Any]) -> None:
+        self.fed.append((outputs, inputs))
+        if self.refuses:
+            raise ValueError(self.refuses)
+        self.provider = self.falls_to or self.provider
+
+
+def runtime(session: Session, *available: str) -> Any:
+    """What has the functions of onnxruntime that the probe uses."""
+
+    def make(file: str, providers: list[str]) -> Session:
+        return session
+
+    return SimpleNamespace(
+        __version__="1.31.1", get_available_providers=lambda: available, InferenceSession=make
+    )
+
+
+def test_one_picture_of_the_network_s_own_shape_goes_through() -> None:
+    """A size that the file leaves open is that of one picture; the first output alone is asked."""
+    session = Session(probe.CUDA_PROVIDER)
+    found = probe.background(runtime(session, probe.CUDA_PROVIDER), Path("x"), cuda=True)
+
+    ((outputs, inputs),) = session.fed
+    assert found["provider"] == probe.CUDA_PROVIDER
+    assert outputs == ["mask"]
+    assert (inputs["x"].shape, inputs["x"].dtype) == ((1, 3, 1024, 320), np.float16)
+
+
+def test_a_picture_that_does_not_go_through_is_told() -> None:
+    """A session that opens may still have no kernel for the card."""
+    session = Session(probe.CUDA_PROVIDER, refuses="no kernel image\nmore")
+    found = probe.background(runtime(session, probe.CUDA_PROVIDER), Path("x"), cuda=True)
+
+    assert (found["reason"], found["run"]) == ("", "no kernel image")
+
+
+def test_a_session_that_falls_back_as_it_runs_is_seen() -> None:
+    """The provider is asked for after the picture."""
+    session = Session(probe.CUDA_PROVIDER, falls_to=probe.CPU_PROVIDER)
+    found = probe.background(runtime(session, probe.CUDA_PROVIDER), Path("x"), cuda=True)
+
+    assert found["provider"] == probe.CPU_PROVIDER
+
+
+async def test_torch_is_loaded_before_onnxruntime(tmp_path: Path) -> None:
+    """As in a worker: onnxruntime-gpu takes the CUDA libraries that torch has loaded."""
+    for name in ("torch", "onnxruntime"):
+        text = "import sys\nsys.stderr.write(f'{__name__} ')\n__version__ = '1'\n"
+        (tmp_path / f"{name}.py").write_text(text + "def get_available_providers(): return []\n")
+    command = [sys.executable, "-m", "miner.doctor.probe", "background", "x", "cpu"]
+    path = os.pathsep.join([str(tmp_path), str(PACKAGE_DIR.parent)])
+    done = await run_program(command, {**os.environ, "PYTHONPATH": path})
+
+    assert done.err.split() == ["torch", "onnxruntime"]
 
 
 async def _run(arguments: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from miner.doctor.asking import Done
-from miner.doctor.unit import look_at_unit
+from miner.doctor.unit import judge, look_at_unit
 from tests.doctor.machines import Programs, case
 
 
@@ -65,3 +65,14 @@ async def test_without_systemd_there_is_nothing_to_ask(tmp_path: Path) -> None:
     failing = Programs(systemctl=Done(1, "", "Failed to connect to bus\n"))
     found = await look_at_unit(case(tmp_path, failing))
     assert (found.status, found.line) == ("warn", "systemctl failed: Failed to connect to bus")
+
+
+def test_a_unit_of_before_does_not_load_nvidia_uvm() -> None:
+    """On a machine with a card the unit is to be installed anew; elsewhere it does not matter."""
+    unit = {"Id": "miner.service", "LoadState": "loaded", "ActiveState": "active"}
+    new = {**unit, "Wants": "network-online.target modprobe@nvidia_uvm.service"}
+
+    found = judge(unit, has_card=True)
+    assert found.status == "warn"
+    assert "miner service install" in found.mend
+    assert judge(new, has_card=True).status == judge(unit).status == "ok"

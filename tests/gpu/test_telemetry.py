@@ -106,3 +106,60 @@ def test_the_driver_is_let_go_once() -> None:
     telemetry.close()
     assert telemetry.read() == ()
     assert driver.log == ["init", "shutdown"]
+
+
+class Split(Driver):
+    """The first of two GPUs is split in two parts, with an empty place between them."""
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: int) -> int:
+        if handle != 0:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return 3
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: int, part: int) -> str:
+        if part == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return f"part {part}"
+
+    def nvmlDeviceGetUUID(self, handle: int | str) -> str:
+        return f"GPU-{handle}" if isinstance(handle, int) else f"MIG-{handle[-1]}f"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int | str) -> SimpleNamespace:
+        return SimpleNamespace(used=5, total=10 if isinstance(handle, int) else 3)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int | str) -> SimpleNamespace:
+        if isinstance(handle, str):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return SimpleNamespace(gpu=50)
+
+
+@pytest.mark.parametrize("wanted", ["GPU-1", "GPU-"])
+def test_a_shortened_uuid_is_enough(wanted: str) -> None:
+    """As CUDA takes it."""
+    with Telemetry(only=[wanted], nvml=Driver()) as telemetry:
+        assert telemetry.read()[-1].uuid == "GPU-1"
+
+
+def test_a_part_of_a_split_gpu_has_readings() -> None:
+    """Memory of its own, temperature and power of the chip, and a name that says what it is."""
+    with Telemetry(only=["MIG-2"], nvml=Split()) as telemetry:
+        (reading,) = telemetry.read()
+    assert reading == GpuReading(0, "MIG-2f", "NVIDIA H200 MIG", 5, 3, None, 41, 250.5, part=2)
+    assert reading.label == "0:2"
+
+
+def test_without_a_wish_gpus_are_read_as_wholes() -> None:
+    """Their parts would count the same memory again; where none are wanted, none are read."""
+    with Telemetry(nvml=Split()) as telemetry:
+        assert [one.label for one in telemetry.read()] == ["0", "1"]
+    with Telemetry(only=[], nvml=Split()) as telemetry:
+        assert telemetry.read() == ()
+
+
+def test_a_gpu_that_is_not_there_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """And the others are read."""
+    with Telemetry(only=["0", "MIG-9"], nvml=Split()) as telemetry:
+        assert [len(telemetry.read()) for _ in range(3)] == [1, 1, 1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "no readings of GPU MIG-9: the driver does not show it to us"
+    ]

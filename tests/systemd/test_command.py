@@ -124,6 +124,15 @@ def test_settings_that_no_service_can_use_are_refused(
         machine.fit(settings(tmp_path, text))
 
 
+def test_a_gpu_of_the_unit_is_a_mask_of_the_settings(tmp_path: Path) -> None:
+    """With --gpu 1 the service sees that one alone: ``worker.gpus`` counts within it."""
+    unit = replace(settings(tmp_path, '[worker]\ngpus = ["1"]\n'), gpu="1")
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=1"):
+        machine.fit(unit)
+    unit.config.write_text('[worker]\ngpus = ["0"]\n')
+    assert machine.fit(unit).gpu == "1"
+
+
 def test_a_program_that_the_service_cannot_see_is_refused(tmp_path: Path) -> None:
     """Home folders are hidden from it, and closed folders are closed."""
     there = replace(Choices(), program=("/usr/bin/env",))

@@ -90,6 +90,16 @@ def test_what_cuda_and_torch_need_stays_open() -> None:
     assert all(line.startswith("DeviceAllow=char-nvidia") for line in allowed)
 
 
+def test_nvidia_uvm_is_there_after_a_boot_without_a_screen() -> None:
+    """Its module is loaded before the unit starts, when DeviceAllow is resolved; then its node."""
+    said = lines(Choices())
+    for key in ("After=", "Wants="):
+        (line,) = [line for line in said if line.startswith(key)]
+        assert "modprobe@nvidia_uvm.service" in line.split()
+    assert "ExecStartPre=+-/usr/bin/nvidia-modprobe -u -c=0" in said
+    assert "DeviceAllow=char-nvidia-uvm rwm" in said
+
+
 def test_only_keys_of_the_oldest_systemd_are_used() -> None:
     """What came after 252 would be passed over there in silence."""
     text = render(Choices())

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from miner.errors import BadImage, Draining, JobCancelled, MinerError, OutOfMemory, StageError
+from miner.errors import (
+    BadImage,
+    ConfigError,
+    Draining,
+    JobCancelled,
+    MinerError,
+    OutOfMemory,
+    StageError,
+)
 from miner.job import Asset
 from miner.settings import worker_environment
 from tests.fakes.workers import build, job, until, workers
@@ -200,6 +208,15 @@ async def test_each_worker_sees_its_own_gpu(tmp_path: Path) -> None:
     assert set(answers) == {b"cpu 3", b"cpu GPU-x"}
 
 
+def test_a_gpu_outside_of_the_mask_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any worker is spawned, with one line."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=2,3"):
+        build("Quick", tmp_path, gpus=("2",))
+
+
 def test_the_environment_of_a_worker() -> None:
     """It is ours, with the package's own folder first and without the service manager's socket."""
     ours = {"HOME": "/h", "NOTIFY_SOCKET": "/s", "PYTHONPATH": "/p", "OMP_WAIT_POLICY": "ACTIVE"}
@@ -221,6 +238,7 @@ def test_the_environment_of_a_worker() -> None:
         "PYTHONPATH": f"{root}:{root}",
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTORCH_ALLOC_CONF": "backend:native",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
 
 
