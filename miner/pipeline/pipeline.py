@@ -35,7 +35,7 @@ from miner.pipeline.breaker import SELF_CHECK
 from miner.pipeline.generator import Call, ProgressCallback, Subject
 from miner.pipeline.generators import Generators, kinds_for
 from miner.pipeline.painter_load import settled_plan
-from miner.pipeline.planned import Homes, as_planned, store_of_painter
+from miner.pipeline.planned import Homes, as_planned, place_of_matting, store_of_painter
 from miner.pipeline.prompts import clean_prompt
 from miner.pipeline.residence import LOADED_LATE
 from miner.pipeline.result import GenerationResult, Painting
@@ -116,7 +116,8 @@ class Pipeline(Stages):
             with loading(text_to_image.STAGE, painting.weights) as path:
                 painter = TextToImage.load(path, painting, place, plan)
         with loading(background.STAGE, cutting.weights) as path:
-            load = partial(BackgroundRemover.load, path, cutting, place)
+            on, most = place_of_matting(place, plan)
+            load = partial(BackgroundRemover.load, path, cutting, on, most)
             remover = homes.of("matting", load)
         settings = rollback or RollbackSettings()
         generators = Generators.load(kinds, preset, store, place, loading, settings, plan)

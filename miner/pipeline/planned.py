@@ -61,6 +61,22 @@ def planned_bytes(plan: MemoryPlan | None, component: str) -> int:
     return plan.of(component).weight_bytes if plan is not None and plan.uses(component) else 0
 
 
+def place_of_matting(device: Device, plan: MemoryPlan | None) -> tuple[Device | None, int | None]:
+    """Where the matting network computes, and the most that its library may take of the device.
+
+    Args:
+        device: of the pipeline.
+        plan: that may have it computed by the CPU; without one there is no limit.
+
+    Returns:
+        None for the CPU, or the device; bytes, or None for no limit.
+    """
+    if plan is None or not plan.uses("matting"):
+        return device, None
+    stage = plan.of("matting")
+    return (None, None) if stage.residency == "cpu" else (device, stage.peak_bytes)
+
+
 class Homes:
     """Gives models a place to wait, as the plan says.
 
