@@ -31,7 +31,7 @@ from miner.commands.validator_serve import validator_serve
 from miner.commands.validators import validators
 from miner.commands.wallet import wallet
 from miner.errors import MinerError
-from miner.settings import let_gpu_segments_grow, let_idle_threads_sleep
+from miner.settings import keep_compiled_kernels, let_gpu_segments_grow, let_idle_threads_sleep
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells say it."""
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     let_idle_threads_sleep()
     let_gpu_segments_grow()
+    keep_compiled_kernels()
     try:
         status = app(args=arguments, prog_name="miner", standalone_mode=False)
     except MinerError as error:

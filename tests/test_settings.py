@@ -296,3 +296,13 @@ def test_wishes_of_the_memory_plan_are_checked(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match="memory"):
             load_settings("mini", {"memory": values}, {})
+
+
+def test_compiled_kernels_outlast_a_restart() -> None:
+    """They go below the folder that the service has for caches, not into a private /tmp; a folder
+    that the environment names is kept."""
+    cached = worker_environment(None, {"XDG_CACHE_HOME": "/var/cache/miner"})
+    named = worker_environment(None, {"TORCHINDUCTOR_CACHE_DIR": "/fast"})
+
+    assert cached["TORCHINDUCTOR_CACHE_DIR"] == "/var/cache/miner/splat-miner/kernels"
+    assert named["TORCHINDUCTOR_CACHE_DIR"] == "/fast"

@@ -15,6 +15,7 @@ from miner.commands.plan_table import counts_table, overview, table
 from miner.errors import BadOption
 from miner.gpu.capability import assume_installed, installed_here
 from miner.gpu.counted import Count
+from miner.gpu.kernels import TORCH_ARCHES, arches_here
 from miner.gpu.plan import Card, MemoryPlan
 from miner.gpu.planner import make_plan
 from miner.gpu.usual_cards import USUAL_CARDS, nominal_card, preset_for
@@ -60,11 +61,14 @@ def plan(
         return 0
     settings = load_settings(preset)
     if vram is None:
-        card, installed = _this_machine(settings), installed_here
+        card, installed, arches = _this_machine(settings), installed_here, arches_here()
     else:
         card, installed = _described(vram, capability, host), assume_installed
+        arches = TORCH_ARCHES
     made = {
-        kind.primary: make_plan(card, settings.preset, rollback=kind, installed=installed)
+        kind.primary: make_plan(
+            card, settings.preset, rollback=kind, installed=installed, arches=arches
+        )
         for kind in settings.daemon.worker_kinds
     }
     if verify:

@@ -16,6 +16,7 @@ from miner.doctor.finding import Finding, fail, ok, one_line, skip, together, wa
 from miner.doctor.gpu import card_of, seen_by_torch
 from miner.gpu.capability import installed_here
 from miner.gpu.host_memory import host_memory
+from miner.gpu.kernels import arches_here
 from miner.gpu.plan import Card, MemoryPlan
 from miner.gpu.planner import make_plan
 from miner.settings import DaemonSettings, RollbackSettings
@@ -83,7 +84,13 @@ async def _cards(case: Case) -> list[Card]:
 
 
 def _plan(case: Case, card: Card, kind: RollbackSettings) -> MemoryPlan:
-    return make_plan(card, case.settings.preset, rollback=kind, installed=installed_here)
+    return make_plan(
+        card,
+        case.settings.preset,
+        rollback=kind,
+        installed=installed_here,
+        arches=arches_here(),
+    )
 
 
 def _gib(size: int) -> str:

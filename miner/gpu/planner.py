@@ -7,12 +7,14 @@ estimates. A plan is over its limit only where nothing fits at all, and then say
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from miner.errors import DeviceError
 from miner.gpu import estimates
 from miner.gpu.capability import Installed, assume_installed, computes_in
 from miner.gpu.catalogue import Catalogue, Part, find_model, load_catalogue, painter_settings
+from miner.gpu.kernels import TORCH_ARCHES, unserved
 from miner.gpu.placement import HOST_SHARE, Fit, Setting, fits
 from miner.gpu.plan import Card, Component, MemoryPlan, Residency, StagePlan
 from miner.gpu.preset_parts import parts_of
@@ -101,6 +103,7 @@ def make_plan(
     rollback: RollbackSettings | None = None,
     installed: Installed = assume_installed,
     catalogue: Catalogue | None = None,
+    arches: Sequence[str] = TORCH_ARCHES,
 ) -> MemoryPlan:
     """The best plan that fits.
 
@@ -112,10 +115,14 @@ def make_plan(
             not given.
         installed: whether a library is there; all are when not given.
         catalogue: what is known of the models; the shipped file when not given.
+        arches: that torch has kernels for; those of its stock wheels when not given.
 
     Raises:
+        DeviceError: torch has no kernels for the card; the text says what to install.
         ConfigError: the catalogue cannot be read, or knows nothing of a smaller painter named.
     """
+    if reason := unserved(card, arches):
+        raise DeviceError(f"{card.name}: {reason}")
     memory = preset.memory if memory is None else memory
     catalogue = load_catalogue() if catalogue is None else catalogue
     rollback = RollbackSettings() if rollback is None else rollback

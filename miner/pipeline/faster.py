@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-
-CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-"""Of torch: where compiled kernels are kept."""
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +27,9 @@ def compile_blocks(network: nn.Module, backend: str = "inductor") -> bool:
     if any(type(module).__name__ == "Linear4bit" for module in network.modules()):
         log.warning("nf4 is not compiled; it runs as it is")
         return False
-    os.environ.setdefault(CACHE_VARIABLE, str(kernel_cache(os.environ)))
     # Not the full graph: past torch's limit of variants that would raise, and not fall back.
     compile_repeated(backend=backend)
     return True
-
-
-def kernel_cache(environ: Mapping[str, str]) -> Path:
-    """Where compiled kernels outlast a restart: below systemd's folder for caches, or XDG's."""
-    home = environ.get("XDG_CACHE_HOME", "")
-    root = Path(home) if home.startswith("/") else Path.home() / ".cache"
-    return root / "splat-miner" / "kernels"
 
 
 def convolutions_channels_last(network: nn.Module) -> None:

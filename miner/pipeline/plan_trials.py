@@ -17,6 +17,7 @@ from miner.errors import DeviceError, StartupError
 from miner.gpu.capability import Installed, installed_here
 from miner.gpu.device import Device, choose_device
 from miner.gpu.handles import make_handles
+from miner.gpu.kernels import arches_here
 from miner.gpu.plan import Card, MemoryPlan
 from miner.gpu.planner import make_plan
 from miner.gpu.reasons import gib
@@ -168,7 +169,12 @@ class PlanTrials:
         limits = [limit for limit in (limit_bytes, memory.limit_bytes) if limit]
         memory = memory.model_copy(update={"limit_bytes": min(limits, default=0)})
         return make_plan(
-            card, self._preset, memory, rollback=self._rollback, installed=self._installed
+            card,
+            self._preset,
+            memory,
+            rollback=self._rollback,
+            installed=self._installed,
+            arches=arches_here(),
         )
 
 

@@ -32,6 +32,8 @@ PASSWORD_VARIABLE = "MINER_HOTKEY_PASSWORD"  # noqa: S105 - the name of a variab
 ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """The same thing by its older and its newer name. A model that comes and goes leaves holes in the
 GPU's memory that nothing else fits into; segments that can grow have none."""
+KERNELS_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Of torch: where compiled kernels are kept; its own choice is below /tmp, which a service loses."""
 WITHHELD = ("NOTIFY_", "WATCHDOG_", "CREDENTIALS_", PASSWORD_VARIABLE)
 """Beginnings of variables that are this process's own and no worker's."""
 RAY_VARIABLES = {
@@ -272,6 +274,21 @@ def let_gpu_segments_grow() -> None:
         os.environ.update(dict.fromkeys(ALLOCATOR_VARIABLES, "expandable_segments:True"))
 
 
+def keep_compiled_kernels() -> None:
+    """Torch keeps compiled kernels in our cache, unless the environment names a folder.
+
+    As ``worker_environment`` has it for workers. Torch reads the variable when it first compiles.
+    """
+    os.environ.setdefault(KERNELS_VARIABLE, str(kernel_cache(os.environ)))
+
+
+def kernel_cache(environ: Mapping[str, str]) -> Path:
+    """Where compiled kernels outlast a restart: below systemd's folder for caches, or XDG's."""
+    cache = environ.get("XDG_CACHE_HOME", "")
+    root = Path(cache) if cache.startswith("/") else Path.home() / ".cache"
+    return root / "splat-miner" / "kernels"
+
+
 def worker_environment(
     gpu: str | None = None, environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:
@@ -300,6 +317,7 @@ def worker_environment(
     child.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see let_idle_threads_sleep
     if not any(name in child for name in ALLOCATOR_VARIABLES):
         child |= dict.fromkeys(ALLOCATOR_VARIABLES, "expandable_segments:True")
+    child.setdefault(KERNELS_VARIABLE, str(kernel_cache(inherited)))
     child.setdefault(cuda_mask.ORDER, cuda_mask.BY_BUS)
     if gpu is not None:
         child[cuda_mask.VISIBLE] = cuda_mask.within(gpu, inherited)

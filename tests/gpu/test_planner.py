@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from miner.errors import DeviceError
 from miner.gpu.capability import assume_installed
 from miner.gpu.catalogue import load_catalogue
 from miner.gpu.plan import Card, Component, MemoryPlan, Precision, Residency
@@ -305,6 +306,33 @@ def test_unknown_weights_count_as_nothing_and_are_named() -> None:
     assert any("/my/own: nothing is known" in text for text in made.warnings)
 
 
+def test_a_card_without_kernels_is_refused_with_what_to_install() -> None:
+    """Below 7.5 torch's wheels compute nothing; the older build that does is named."""
+    with pytest.raises(DeviceError, match=r"a card: .*6\.1.*CUDA 12\.6"):
+        plan(card(11, (6, 1)))
+
+
+def test_a_card_that_onnxruntime_has_no_kernels_for_mats_on_the_cpu() -> None:
+    """Whatever the memory, and the plan says why."""
+    made = plan(card(180, (10, 0), 512))
+
+    assert places(made)["matting"] == "fp32 cpu"
+    assert "no kernels" in made.of("matting").reason
+    assert places(made)["transformer"] == "bf16 resident"
+
+
+def test_what_knows_no_finite_fp16_computes_in_fp32() -> None:
+    """A GTX 16xx makes NaN of UNet and VAE in fp16; another card of 7.5 does not."""
+    preset = load_settings("gpu-4gb", environ={}).preset
+    small = Card("NVIDIA GeForce GTX 1650", 4 * GIB, int(3.6 * GIB), (7, 5), 16 * GIB)
+    other = Card("Tesla T4", 4 * GIB, int(3.6 * GIB), (7, 5), 16 * GIB)
+
+    assert {places(plan(small, preset))[name].split()[0] for name in ("transformer", "vae")} == {
+        "fp32"
+    }
+    assert places(plan(other, preset))["transformer"].split()[0] == "fp16"
+
+
 def test_a_limit_is_kept_below_what_the_card_has() -> None:
     """limit_bytes plays a smaller card."""
     made = plan(card(141, (9, 0)), memory=MemorySettings(limit_bytes=12 * GIB))
@@ -320,7 +348,7 @@ def test_a_plan_survives_json() -> None:
     assert MemoryPlan.from_json(json.loads(json.dumps(made.as_json()))) == made
 
 
-CAPABILITIES = st.sampled_from([None, (6, 1), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0)])
+CAPABILITIES = st.sampled_from([None, (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0)])
 SIZES = st.floats(min_value=0.5, max_value=200)
 PRESETS = st.sampled_from([load_settings(n, environ={}).preset for n in preset_names()])
 WISHES = st.builds(
