@@ -55,29 +55,27 @@ def judge(found: Seen, cuda: bool, without: str = "") -> Finding:
     if failed := found.get("failed"):
         return fail(f"onnxruntime cannot be asked: {failed}", "", "mend the installation")
     if found["reason"]:
-        line = f"the network cannot be opened: {found['reason']}"
+        line = one_line(f"no picture goes through the network: {found['reason']}")
         return fail(line, "", "fetch it again, or mend onnxruntime", WeightsError)
     version, provider = found["version"], found["provider"]
-    if found["run"]:
-        return _stopped(found, cuda)
     if not cuda or provider == CUDA_PROVIDER:
         line = f"{provider} of onnxruntime {version}, a picture in {found['seconds']:.2f} s"
         return ok(f"{line}; {without}" if without else line)
+    if found["card"]:
+        return _left_to_the_cpu(found)
     if CUDA_PROVIDER in found["available"]:
         line = f"onnxruntime {version} has {CUDA_PROVIDER} and fell back to {provider}"
         return warn(line, REASON, f"{_why(found)}; see cuda, or: {MEND}")
     return warn(f"onnxruntime {version} has no {CUDA_PROVIDER}", REASON, MEND)
 
 
-def _stopped(found: Seen, cuda: bool) -> Finding:
-    """Of a picture that did not go through."""
-    line = one_line(f"the network does not run on {found['provider']}: {found['run']}")
-    if not cuda:
-        return fail(line, "no job would be done", "fetch it again, or mend onnxruntime")
-    if any(word in found["run"].lower() for word in SHORTAGE):
+def _left_to_the_cpu(found: Seen) -> Finding:
+    """Of a picture that failed on the card and went through on the CPU, as a worker has it."""
+    line = one_line(f"the network does not run on the card, but on the CPU: {found['card']}")
+    if any(word in found["card"].lower() for word in SHORTAGE):
         reason = "the card has too little memory left now; a daemon that runs holds its models"
         return warn(line, reason, "try again when nothing else holds the card's memory")
-    return fail(line, "no job would be done on the card", MEND)
+    return warn(line, REASON, f"see cuda, or: {MEND}")
 
 
 def _why(found: Seen) -> str:

@@ -90,15 +90,17 @@ def computes(torch: Any, place: Any) -> bool:
 def background(onnxruntime: Any, file: Path, cuda: bool) -> dict[str, Any]:
     """On what the background's network runs: it is opened, and one picture goes through it.
 
+    As in a worker, a card that fails leaves the picture to the CPU.
+
     Args:
         onnxruntime: the library.
         file: the network.
         cuda: whether the pipeline would ask for the card.
 
     Returns:
-        "version", "available" (providers), and "provider" (the one that the session really has,
-        after the picture) with "seconds" (of the picture, the first one's preparation included),
-        or "reason" (why there is no session) or "run" (why the picture did not go through).
+        "version", "available" (providers), "provider" (that the picture went through; empty where
+        it went through none), "seconds" (of the picture, the first one's preparation included),
+        "card" (why the card did not do it) and "reason" (why the CPU did not either).
     """
     available = list(onnxruntime.get_available_providers())
     found: dict[str, Any] = {
@@ -106,24 +108,37 @@ def background(onnxruntime: Any, file: Path, cuda: bool) -> dict[str, Any]:
         "available": available,
         "provider": "",
         "reason": "",
-        "run": "",
+        "card": "",
         "seconds": 0.0,
     }
-    wanted = [CUDA_PROVIDER] if cuda and CUDA_PROVIDER in available else []
-    try:
-        session = onnxruntime.InferenceSession(str(file), providers=[*wanted, CPU_PROVIDER])
+    ways = ["card", "reason"] if cuda and CUDA_PROVIDER in available else ["reason"]
+    for failure in ways:
+        began = time.monotonic()
+        try:
+            session = _session(onnxruntime, file, failure == "card")
+            (taken, *_), (made, *_) = session.get_inputs(), session.get_outputs()
+            session.run([made.name], {taken.name: picture(taken.shape, taken.type)})
+        except Exception as error:  # the library raises types of its own, some without a base
+            found[failure] = (str(error).strip() or type(error).__name__).splitlines()[0]
+            continue
         found["provider"] = session.get_providers()[0]
-    except Exception as error:  # the library raises types of its own, some without a base
-        found["reason"] = _first_line(error)
-        return found
-    began = time.monotonic()
-    try:
-        (taken, *_), (made, *_) = session.get_inputs(), session.get_outputs()
-        session.run([made.name], {taken.name: picture(taken.shape, taken.type)})
-        found["provider"] = session.get_providers()[0]  # it may have changed to another
-    except Exception as error:
-        found["run"] = _first_line(error)
-    return {**found, "seconds": round(time.monotonic() - began, 3)}
+        found["seconds"] = round(time.monotonic() - began, 3)
+        break
+    return found
+
+
+def _session(onnxruntime: Any, file: Path, on_card: bool) -> Any:
+    """A session with the options of the pipeline's own."""
+    # Here, not above: it loads torch and onnxruntime, which ``main`` loads in their order.
+    from miner.pipeline.matting_session import cuda_options, session_options  # noqa: PLC0415
+
+    card = [(CUDA_PROVIDER, cuda_options(0, None))] if on_card else []
+    return onnxruntime.InferenceSession(
+        str(file),
+        sess_options=session_options(onnxruntime),
+        providers=[*card, CPU_PROVIDER],
+        enable_fallback=0,
+    )
 
 
 def picture(shape: Sequence[int | str | None], kind: str) -> NDArray[Any]:
@@ -142,10 +157,6 @@ def picture(shape: Sequence[int | str | None], kind: str) -> NDArray[Any]:
     return levels.astype(NUMBERS.get(kind, np.float32))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def main(arguments: list[str]) -> int:
     """Does what the first argument says, and prints it."""
     if arguments[:1] == ["gpu"]:
@@ -157,6 +168,9 @@ def main(arguments: list[str]) -> int:
         with contextlib.suppress(ImportError, OSError):
             import torch  # noqa: PLC0415
         import onnxruntime  # noqa: PLC0415
+
+        with contextlib.suppress(Exception):  # a help only: the session decides
+            onnxruntime.preload_dlls()
 
         _, file, device_name = arguments
         answer = background(onnxruntime, Path(file), device_name == "cuda")

@@ -40,7 +40,7 @@ PROVIDERS = {
     "available": ["CPUExecutionProvider"],
     "provider": "CPUExecutionProvider",
     "reason": "",
-    "run": "",
+    "card": "",
     "seconds": 0.5,
 }
 

@@ -23,9 +23,9 @@ BOTH = [CUDA_PROVIDER, CPU_PROVIDER]
         ({"available": BOTH, "provider": CPU_PROVIDER}, True, "warn"),
         ({}, True, "warn"),
         ({"reason": "no such file"}, True, "fail"),
-        ({"provider": CUDA_PROVIDER, "run": "CUDA error: no kernel image"}, True, "fail"),
-        ({"provider": CUDA_PROVIDER, "run": "Failed to allocate memory for"}, True, "warn"),
-        ({"run": "Got invalid dimensions"}, False, "fail"),
+        ({"available": BOTH, "card": "CUDA error: no kernel image"}, True, "warn"),
+        ({"available": BOTH, "card": "Failed to allocate memory for"}, True, "warn"),
+        ({"provider": "", "reason": "Got invalid dimensions"}, False, "fail"),
     ],
 )
 def test_the_provider_in_use_is_judged_by_the_device(
@@ -33,6 +33,16 @@ def test_the_provider_in_use_is_judged_by_the_device(
 ) -> None:
     """A fall back to the CPU works, slower: a warning. A picture that does not go through fails."""
     assert judge({**PROVIDERS, **changes}, cuda).status == status
+
+
+def test_a_card_that_is_full_is_not_to_be_installed_anew() -> None:
+    """While a daemon runs its models hold the memory; another failure is the installation's."""
+    full = judge({**PROVIDERS, "card": "CUDNN_STATUS_NOT_INITIALIZED"}, True)
+    broken = judge({**PROVIDERS, "card": "no kernel image is available"}, True)
+
+    assert "holds the card's memory" in full.mend
+    assert "onnxruntime-gpu[cuda,cudnn]" in broken.mend
+    assert "no kernel image is available" in broken.line
 
 
 def test_a_fall_back_names_the_library_and_the_package_that_brings_it() -> None:
