@@ -40,15 +40,21 @@ class Shortage:
 
 
 class Shortages:
-    """Those that nobody was told of yet; written by the device's thread, read by another."""
+    """Those that nobody was told of yet; any thread may add to them and take them.
+
+    Attributes:
+        ever: whether memory ran out at all, told or not.
+    """
 
     def __init__(self) -> None:
+        self.ever = False
         self._seen: deque[Shortage] = deque(maxlen=MOST)
         self._lock = threading.Lock()
 
     def add(self, stage: str, recovered: bool) -> None:
         """One more."""
         with self._lock:
+            self.ever = True
             self._seen.append(Shortage(stage, recovered))
 
     def take(self) -> list[Shortage]:
@@ -86,7 +92,7 @@ def with_less(
         if not _is_shortage(error):
             raise
         log.warning("%s: out of memory, tried once more with less", stage)
-        _let_go(error)
+        let_go(error)
     device.release()  # outside the clause: the error and its frames are gone now
     try:
         result = smaller()
@@ -102,7 +108,7 @@ def _is_shortage(error: Exception) -> bool:
     return isinstance(error, OutOfMemory) or is_out_of_memory(error)
 
 
-def _let_go(error: BaseException | None) -> None:
+def let_go(error: BaseException | None) -> None:
     """Has the frames of an error and of its causes forget their variables."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
