@@ -46,9 +46,18 @@ class Device:
         return DTYPES[wanted]
 
     def synchronize(self) -> None:
-        """Returns when everything queued on the device is done."""
-        if self.is_cuda:
+        """Returns when everything queued on the device is done.
+
+        A thread with a stream of its own waits for that stream alone: what others have queued is
+        no part of its work.
+        """
+        if not self.is_cuda:
+            return
+        stream = torch.cuda.current_stream(self.torch_device)
+        if stream == torch.cuda.default_stream(self.torch_device):
             torch.cuda.synchronize(self.torch_device)
+        else:
+            stream.synchronize()
 
     def release(self) -> None:
         """Hands cached and unused memory back, after a stage that ran out of it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from miner.errors import BadOutput, MinerError, OutOfMemory, StageError, WorkerLost
 from miner.job import Plan
@@ -39,6 +39,19 @@ class Made(Generic[Result]):
     steps: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A turn of a job that failed after ``make`` had returned.
+
+    Attributes:
+        made: what ``make`` had returned of it.
+        error: why.
+    """
+
+    made: Made[Any]
+    error: StageError
+
+
 def cause_of(error: MinerError) -> str:
     """The breaker's word for a failure; empty where no generator is to blame."""
     match error:
@@ -61,6 +74,7 @@ def attempt(
     left_seconds: Callable[[], float],
     can_take_over: Callable[[StageError], bool],
     on_failure: Callable[[str, StageError], None],
+    failed: Failed | None = None,
 ) -> Made[Result]:
     """Makes the result of a job as its plan allows.
 
@@ -70,15 +84,20 @@ def attempt(
         left_seconds: of the job's time; infinite where it has no limit.
         can_take_over: whether the fallback could do without what failed.
         on_failure: told of each failure that is not the end.
+        failed: the turn to go on from, as if its ``make`` had raised that; None begins the job.
 
     Raises:
         StageError: the last failure, when nothing is left to try.
         JobCancelled, RequestError: as ``make``; never a reason to try again.
     """
     generator, steps, cause = plan.generator, plan.steps, ""
+    if failed is not None:
+        generator, steps, cause = failed.made.generator, failed.made.steps, failed.made.cause
     while True:
         failure, turn = None, generator
         try:
+            if failed is not None:
+                raise failed.error
             return Made(make(generator, steps), generator, cause, steps)
         except StageError as error:
             following = _next_step(error, plan, generator, steps)
@@ -86,7 +105,7 @@ def attempt(
             if not following and not (takes_over and can_take_over(error)):
                 raise
             cause = cause or cause_of(error) or EXCEPTION
-            failure = error
+            failure, failed = error, None
         if following:
             steps = following
         else:

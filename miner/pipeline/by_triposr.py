@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from torch import Tensor
+
 from miner.gpu.device import Device
 from miner.gpu.parking import Parking, weight_bytes
 from miner.gpu.weights import WeightStore
@@ -72,11 +74,30 @@ class ByTripoSR:
             BadOutput: codes that are not finite, or no surface.
             StageError: as the stages raise.
         """
+        return self.place(self.encode(subject, call), subject, call)
+
+    def encode(self, subject: Subject, call: Call) -> Tensor:
+        """The first half, on the device: scene codes [3,C,R,R] of the framed picture.
+
+        Raises:
+            BadOutput: codes that are not finite.
+            StageError: as the stage raises.
+        """
         assert subject.framed is not None, "it takes a picture"
-        keys = self._keys(call)
         encode = partial(self.reconstructor.encode, subject.framed)
         with call.stage(STAGE):
-            codes = call.with_less(STAGE, encode, encode)  # in one piece; with an empty cache then
+            return call.with_less(STAGE, encode, encode)  # in one piece; with an empty cache then
+
+    def place(self, codes: Tensor, subject: Subject, call: Call) -> Lifted:
+        """The second half, mostly on the CPU: Gaussians on the surface of the codes' field.
+
+        Another thread may encode the next picture meanwhile: the model is only read.
+
+        Raises:
+            BadOutput: no surface.
+            StageError: as the stage raises.
+        """
+        keys = self._keys(call)
         place = partial(self.reconstructor.to_gaussians, codes, keys, subject.seed)
         chunk = SMALL_CHUNK if "smaller_chunk" in call.steps else None
         with call.stage(SURFACE_STAGE):

@@ -92,6 +92,10 @@ class Generators:
         """Of all, the first one in front."""
         return tuple(self._residences)
 
+    def stays(self, name: str) -> bool:
+        """Whether the generator is on the device at any time, whoever else works there."""
+        return name in self._residences and self._residences[name].residency == "resident"
+
     def bring(self, name: str) -> Generator:
         """The generator, on the device."""
         return self._residences[name].bring()

@@ -41,8 +41,9 @@ from miner.pipeline.residence import LOADED_LATE
 from miner.pipeline.result import GenerationResult, Painting
 from miner.pipeline.selfcheck import SelfCheck
 from miner.pipeline.stage import CancelFlag, Timings, stage
-from miner.pipeline.stages import Stages, Work
+from miner.pipeline.stages import Stages
 from miner.pipeline.text_to_image import TextToImage
+from miner.pipeline.work import Work
 from miner.settings import Preset, RollbackSettings
 
 __all__ = ["GenerationResult", "Painting", "Pipeline", "ProgressCallback"]
@@ -198,6 +199,37 @@ class Pipeline(Stages):
             DeadlineExceeded: the plan left no time.
             JobCancelled: the flag was set.
         """
+        plan = self.settled(plan or Plan())
+        job = self.work(prompt, image, seed, cancel, on_progress, plan)
+        job.count, job.measure = count, measure
+        self.generators.rest()
+        made = attempt(
+            plan,
+            lambda name, steps: self.make(name, steps, job),
+            job.left_seconds,
+            lambda error: self.can_take_over(plan.fallback, job, error),
+            log_failure,
+        )
+        return replace(made.result, cause=made.cause)
+
+    def settled(self, plan: Plan) -> Plan:
+        """The plan with the name of the generator that it means."""
+        return replace(plan, generator=plan.generator or self.generators.names[0])
+
+    def work(
+        self,
+        prompt: str | None,
+        image: Image.Image | Painting | None,
+        seed: int,
+        cancel: CancelFlag | None,
+        on_progress: ProgressCallback | None,
+        plan: Plan,
+    ) -> Work:
+        """A job before its first stage; its time begins now. Arguments as of ``generate``.
+
+        Raises:
+            BadPrompt: the prompt is not one.
+        """
         assert (prompt is None) != (image is None), "either a prompt or a picture"
         timings: Timings = {}
         if isinstance(image, Painting):
@@ -205,20 +237,8 @@ class Pipeline(Stages):
             prompt, seed, image = image.prompt, image.seed, image.picture
         elif prompt is not None:
             prompt = clean_prompt(prompt)
-        plan = plan or Plan()
-        left_seconds = clock_of(plan)
-        plan = replace(plan, generator=plan.generator or self.generators.names[0])
-        cancel = cancel or CancelFlag()
-        job = Work(prompt, seed, image, timings, cancel, on_progress, count, measure, left_seconds)
-        self.generators.rest()
-        made = attempt(
-            plan,
-            lambda name, steps: self.make(name, steps, job),
-            left_seconds,
-            lambda error: self.can_take_over(plan.fallback, job, error),
-            _tell,
-        )
-        return replace(made.result, cause=made.cause)
+        flag, left_seconds = cancel or CancelFlag(), clock_of(plan)
+        return Work(prompt, seed, image, timings, flag, on_progress, left_seconds=left_seconds)
 
     def better(
         self,
@@ -274,6 +294,6 @@ def clock_of(plan: Plan) -> Callable[[], float]:
     return lambda: until - time.monotonic()
 
 
-def _tell(name: str, error: StageError) -> None:
+def log_failure(name: str, error: StageError) -> None:
     """For the log of whoever runs this: the next turn may hide that there was a failure."""
     log.warning("%s failed: %s", name, error, exc_info=error.__cause__)

@@ -40,15 +40,21 @@ class Shortage:
 
 
 class Shortages:
-    """Those that nobody was told of yet; written by the device's thread, read by another."""
+    """Those that nobody was told of yet; any thread may add to them and take them.
+
+    Attributes:
+        ever: whether memory ran out at all, told or not.
+    """
 
     def __init__(self) -> None:
+        self.ever = False
         self._seen: deque[Shortage] = deque(maxlen=MOST)
         self._lock = threading.Lock()
 
     def add(self, stage: str, recovered: bool) -> None:
         """One more."""
         with self._lock:
+            self.ever = True
             self._seen.append(Shortage(stage, recovered))
 
     def take(self) -> list[Shortage]:

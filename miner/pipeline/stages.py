@@ -6,17 +6,11 @@ Makes a job with the generator it is told; which one, and what if it fails, is f
 from __future__ import annotations
 
 import logging
-import math
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from miner.errors import OutOfMemory, StageError
 from miner.geometry.gaussians import Gaussians
@@ -26,9 +20,17 @@ from miner.pipeline.attempts import SHARED_STAGES
 from miner.pipeline.background import BackgroundRemover
 from miner.pipeline.by_triposr import ByTripoSR
 from miner.pipeline.fidelity import Fidelity, compare
-from miner.pipeline.generator import TRIPOSR, Call, Lifted, ProgressCallback, Subject
+from miner.pipeline.generator import (
+    TRIPOSR,
+    Call,
+    Generator,
+    Lifted,
+    ProgressCallback,
+    Subject,
+)
 from miner.pipeline.generators import Generators
 from miner.pipeline.prompts import clean_prompt
+from miner.pipeline.quality import QualityReport
 from miner.pipeline.reconstruct import Reconstructor
 from miner.pipeline.residence import Model, Residence
 from miner.pipeline.result import GenerationResult, Painting
@@ -36,6 +38,7 @@ from miner.pipeline.selfcheck import SelfCheck, Verdict
 from miner.pipeline.shortage import Shortages, with_less
 from miner.pipeline.stage import CancelFlag, Timings, stage, translated
 from miner.pipeline.text_to_image import TextToImage
+from miner.pipeline.work import Work
 from miner.settings import FEW_STEP_PIPELINE, Preset
 
 Result = TypeVar("Result")
@@ -44,29 +47,6 @@ FEW_STEPS = 4
 """At most, of the distilled FLUX."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class Work:
-    """What one call carries from stage to stage, and from one generator to the next.
-
-    Attributes:
-        picture, cutout, framed: None until they are made.
-        start: what a generator may begin with.
-    """
-
-    prompt: str | None
-    seed: int
-    picture: Image.Image | None
-    timings: Timings
-    cancel: CancelFlag
-    on_progress: ProgressCallback | None
-    count: int | None = None
-    measure: bool = False
-    left_seconds: Callable[[], float] = field(default=lambda: math.inf)
-    cutout: Image.Image | None = None
-    framed: NDArray[np.float32] | None = None
-    start: Gaussians | None = None
 
 
 class Stages:
@@ -110,6 +90,11 @@ class Stages:
         self._checker = None if checker is None else _at_home(checker, self.device)
 
     @property
+    def checks_itself(self) -> bool:
+        """Whether a result is looked at by the self-check, on the device, before it is one."""
+        return self._checker is not None
+
+    @property
     def reconstructor(self) -> Reconstructor:
         """TripoSR itself, of a pipeline that has it."""
         triposr = self.generators.bring(TRIPOSR)
@@ -146,7 +131,7 @@ class Stages:
         timings: Timings = {}
         cancel = cancel or CancelFlag()
         paint = partial(self.painter.paint, cleaned, seeds, cancel, report, steps, size)
-        with self._memory_freed(), stage(text_to_image.STAGE, self.device, timings, cancel):
+        with self.memory_freed(), stage(text_to_image.STAGE, self.device, timings, cancel):
             pictures = self._with_less(text_to_image.STAGE, paint, partial(paint, small=True))
         seconds = timings[text_to_image.STAGE] / max(1, len(pictures))
         return [
@@ -158,26 +143,53 @@ class Stages:
         """What one generator makes of a job."""
         if not self.knows(name):
             raise StageError(name or "generator", "the worker has no generator of that name")
-        with self._memory_freed():
-            subject = self._subject(name, steps, job)
-            call = Call(
-                self.device,
-                job.timings,
-                job.cancel,
-                job.on_progress,
-                job.count,
-                steps,
-                job.left_seconds,
-                self.shortages,
-            )
-            try:
-                with translated(name):
-                    generator = self.generators.bring(name)
+        with self.memory_freed():
+            subject, call = self.subject(name, steps, job), self.call(steps, job)
+            with self.at_work(name) as generator:
                 lifted = generator.generate(subject, call)
-            finally:
-                self.generators.used(name)
-            with self._stage(quality.STAGE, job):
-                verdict = quality.check(lifted.gaussians)
+            verdict = self.quality_of(lifted, job)
+        return self.result(name, steps, job, lifted, verdict)
+
+    def call(self, steps: Sequence[str], job: Work) -> Call:
+        """How a generator is to make a job, with these smaller steps in force."""
+        return Call(
+            self.device,
+            job.timings,
+            job.cancel,
+            job.on_progress,
+            job.count,
+            steps,
+            job.left_seconds,
+            self.shortages,
+        )
+
+    @contextmanager
+    def at_work(self, name: str) -> Iterator[Generator]:
+        """A generator, on the device for the block.
+
+        Raises:
+            StageError: it could not be brought there.
+        """
+        try:
+            with translated(name):
+                generator = self.generators.bring(name)
+            yield generator
+        finally:
+            self.generators.used(name)
+
+    def quality_of(self, lifted: Lifted, job: Work) -> QualityReport:
+        """The validity gate, as a stage.
+
+        Raises:
+            BadOutput: the splat is not valid.
+        """
+        with self._stage(quality.STAGE, job):
+            return quality.check(lifted.gaussians)
+
+    def result(
+        self, name: str, steps: Sequence[str], job: Work, lifted: Lifted, verdict: QualityReport
+    ) -> GenerationResult:
+        """What came of a job whose splat passed the gate, with the checks that the job asks for."""
         found = self._check(job, lifted.gaussians)
         return GenerationResult(
             job.prompt,
@@ -195,7 +207,7 @@ class Stages:
             steps=tuple(steps),
         )
 
-    def _subject(self, name: str, steps: Sequence[str], job: Work) -> Subject:
+    def subject(self, name: str, steps: Sequence[str], job: Work) -> Subject:
         """As the generator needs it; a picture is painted and cut out once for all of them."""
         if self.generators.needs[name] == "prompt" and job.prompt is not None:
             return Subject(job.prompt, job.seed, start=job.start)
@@ -248,7 +260,7 @@ class Stages:
         assert asked is not None
         try:
             with (
-                self._memory_freed(),
+                self.memory_freed(),
                 self._stage(selfcheck.STAGE, job),
                 self._checker.in_use() as checker,
             ):
@@ -280,7 +292,7 @@ class Stages:
         report(1, 1)
 
     @contextmanager
-    def _memory_freed(self) -> Iterator[None]:
+    def memory_freed(self) -> Iterator[None]:
         """Lets go of what the failed stage still held when memory ran out."""
         try:
             yield

@@ -44,6 +44,10 @@ Intake = Literal["axon", "pull", "gateway", "http"]
 subnet's gateways ("gateway"), or the operator's own programs use the HTTP API ("http")."""
 
 
+Overlap = Literal["auto", "on", "off"]
+"""Whether a worker makes the surface of one job while the next one paints."""
+
+
 class MetricsSettings(Section):
     """Where Prometheus scrapes, port 0 takes any free one, and what its rules compare with.
 
@@ -89,6 +93,8 @@ class WorkerSettings(Section):
         count: how many; worker ``i`` is given the ``i``-th of ``gpus``.
         gpus: CUDA device indices or UUIDs, one a worker; empty leaves the choice to CUDA. Indices
             count as the driver does, and within ``CUDA_VISIBLE_DEVICES`` where that is set.
+        overlap: "auto" has the surface of one job made while the next one paints, where that is
+            on a GPU with the memory for both; "on" also on a CPU; "off" nowhere.
         spread: weights by generator: each worker holds one of them alone, in these proportions;
             empty has every worker hold all. Those that hold another than the one in use wait.
         start_seconds: from spawning to ready, loading and warming up.
@@ -105,6 +111,7 @@ class WorkerSettings(Section):
     executor: Literal["local", "ray"] = "local"
     count: int = Field(default=1, ge=1, le=64)
     gpus: tuple[str, ...] = ()
+    overlap: Overlap = "auto"
     spread: dict[str, Weight] = Field(default_factory=dict)
     start_seconds: Seconds = 900.0
     heartbeat_seconds: Seconds = 1.0

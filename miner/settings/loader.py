@@ -33,7 +33,7 @@ ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 """The same thing by its older and its newer name. A model that comes and goes leaves holes in the
 GPU's memory that nothing else fits into; segments that can grow have none."""
 KERNELS_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
-"""Of torch: where compiled kernels are kept; its own choice is below /tmp, which a service loses."""
+"""Of torch: where compiled kernels are kept; its own choice is below /tmp, lost with a service."""
 WITHHELD = ("NOTIFY_", "WATCHDOG_", "CREDENTIALS_", PASSWORD_VARIABLE)
 """Beginnings of variables that are this process's own and no worker's."""
 RAY_VARIABLES = {

@@ -50,4 +50,5 @@ def configuration(settings: Settings, rollback: RollbackSettings) -> Mapping[str
         "device": settings.device,
         "weights": str(settings.weights),
         "rollback": rollback.model_dump(mode="json"),
+        "overlap": settings.daemon.worker.overlap,
     }

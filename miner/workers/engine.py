@@ -1,8 +1,9 @@
 """What a worker process does its jobs with: the models, behind a few methods.
 
-A job has two halves. ``generate`` uses the device and is called by one thread only; ``encode`` uses
-the CPU and is called by another, while the next job is on the device already. Importing this file
-loads none of the models' libraries: that takes seconds, and is part of ``load``.
+A job has up to three parts. ``generate`` uses the device and is called by one thread only; what it
+may leave ``Unfinished`` another one does; ``encode`` uses the CPU and is called by a third, while
+the next job is on the device already. Importing this file loads none of the models' libraries:
+that takes seconds, and is part of ``load``.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from miner.errors import ConfigError, OutOfMemory
 from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.cancel import CancelFlag
 from miner.pipeline.images import load_image
+from miner.pipeline.unfinished import Unfinished
 from miner.settings import Preset, RollbackSettings, Section
+from miner.settings.daemon import Overlap
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from miner.gpu.plan import MemoryPlan
+    from miner.pipeline.halves import Halves
     from miner.pipeline.pipeline import GenerationResult, Pipeline
     from miner.pipeline.plan_trials import PlanTrials
 
@@ -65,15 +71,17 @@ class Engine(Protocol[Raw]):
     def warm_up(self) -> float:
         """Does a first small job, both halves; the seconds it took."""
 
-    def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> Raw:
-        """The device's half of a job.
+    def generate(
+        self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan
+    ) -> Raw | Unfinished[Raw]:
+        """The device's part of a job.
 
         Raises:
             JobError, RequestError: why there is no result.
         """
 
     def encode(self, raw: Raw, format: Format) -> Asset:
-        """The CPU's half of a job."""
+        """The file of a job, made by the CPU."""
 
     def memory(self) -> Mapping[str, int]:
         """Readings of the device in bytes, named as in ``WorkerHealth``; from any thread."""
@@ -85,19 +93,23 @@ class Engine(Protocol[Raw]):
         """
 
     def shortages(self) -> Sequence[tuple[str, bool]]:
-        """Stages in which memory ran out since the last time, and whether they went with less."""
+        """Stages in which memory ran out since the last time, and whether they went with less.
+
+        From any thread.
+        """
 
     def usable(self) -> bool:
         """Whether it can go on after a failure; asked on the device's thread."""
 
 
 class Configuration(Section):
-    """What ``PipelineEngine.load`` is told."""
+    """What ``PipelineEngine.load`` is told; ``overlap`` as of ``WorkerSettings``."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     weights: Path
     preset: Preset
     rollback: RollbackSettings = RollbackSettings()
+    overlap: Overlap = "auto"
 
 
 class PipelineEngine:
@@ -111,6 +123,8 @@ class PipelineEngine:
         self._pipeline: Pipeline | None = None
         self._trials: PlanTrials | None = None
         self._load_by: Callable[[MemoryPlan], Pipeline]
+        self._halves: Halves | None = None  # from the first job on
+        self._overlap: Overlap = "auto"
 
     def load(self, configuration: Mapping[str, Any]) -> Mapping[str, float]:
         """Imports the libraries and loads the stages.
@@ -125,6 +139,7 @@ class PipelineEngine:
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"])
             raise ConfigError(f"the worker's configuration: {key}: {first['msg']}") from error
+        self._overlap = wanted.overlap
         start = time.perf_counter()
         from miner.pipeline.pipeline import Pipeline  # noqa: PLC0415 - seconds; counted as loading
         from miner.pipeline.plan_trials import PlanTrials  # noqa: PLC0415 - likewise
@@ -192,8 +207,8 @@ class PipelineEngine:
 
     def generate(
         self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan
-    ) -> GenerationResult:
-        """Gaussians for a prompt or picture.
+    ) -> GenerationResult | Unfinished[GenerationResult]:
+        """Gaussians for a prompt or picture, or what is left to do for them.
 
         With the self-check on and free time for the job, the best of several seeds: another seed
         changes what is painted. For a picture it would change next to nothing. What is doubted even
@@ -204,6 +219,22 @@ class PipelineEngine:
             BadPrompt, StageError, JobCancelled: as ``Pipeline.generate``.
         """
         picture = None if spec.image is None else load_image(spec.image)
+        if self._overlapping.possible:
+            pipeline, plan = self._loaded, self._loaded.settled(plan)
+            job = pipeline.work(spec.prompt, picture, spec.seed, cancel, progress, plan)
+            pipeline.generators.rest()
+            return self._overlapping.begin(job, plan)
+        return self._undivided(spec, picture, progress, cancel, plan)
+
+    def _undivided(
+        self,
+        spec: JobSpec,
+        picture: Image | None,
+        progress: Progress,
+        cancel: CancelFlag,
+        plan: Plan,
+    ) -> GenerationResult:
+        """All of a job but its file, with the self-check where there is one."""
         began = time.monotonic()
 
         def rest_of_plan() -> Plan:
@@ -270,7 +301,10 @@ class PipelineEngine:
         device = self._loaded.device
         if not device.is_cuda:
             return None
-        return ",".join(self._loaded.visitors()), device.allocated_bytes()
+        visitors = self._loaded.visitors()
+        if self._halves is not None and self._halves.open:
+            visitors.append("surface")  # its tensors are no leak
+        return ",".join(visitors), device.allocated_bytes()
 
     def shortages(self) -> Sequence[tuple[str, bool]]:
         """Of the pipeline's stages."""
@@ -284,6 +318,14 @@ class PipelineEngine:
         except Exception:  # whatever the driver raises, the answer is no
             return False
         return True
+
+    @property
+    def _overlapping(self) -> Halves:
+        if self._halves is None:
+            from miner.pipeline.halves import Halves  # noqa: PLC0415 - see ``load``
+
+            self._halves = Halves(self._loaded, self._overlap)
+        return self._halves
 
     @property
     def _loaded(self) -> Pipeline:

@@ -1,7 +1,7 @@
 """The jobs a worker process has in hand, as the daemon sees them.
 
-At most one is on the device; up to ``MAX_FINISHING`` more are being encoded, or wait for that. One
-event loop; the table's one writer is the supervisor that owns it.
+At most one begins on the device at a time; up to ``MAX_FINISHING`` more are being finished, or wait
+for that. One event loop; the table's one writer is the supervisor that owns it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from miner.errors import MinerError
 from miner.executor import OnProgress
 from miner.job import Asset, Job
 
-MAX_FINISHING = 2
-"""So that results the encoder cannot keep up with do not fill the memory."""
+MAX_FINISHING = 3
+"""One whose surface is made, one that waits for that and one that is encoded: each thread of a
+worker has its next job, and results that it cannot keep up with do not fill the memory."""
 
 
 @dataclass(eq=False)
@@ -26,7 +27,8 @@ class Flight:
     Attributes:
         number: of the job on this worker's channel.
         begun_at: ``clock()`` seconds.
-        on_device: False once the device is free for the next job.
+        on_device: False once the device is free for the next job; True again for a job that goes
+            back to it, because what came after its device half failed.
         answer: cancelled where nobody waits for it any more; the worker may still be at it.
     """
 

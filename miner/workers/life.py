@@ -29,6 +29,7 @@ from miner.workers.messages import (
     CANCEL,
     CONFIGURE,
     DEVICE_FREE,
+    DEVICE_TAKEN,
     DONE,
     ERROR,
     FAILED,
@@ -312,6 +313,8 @@ class Life:
         if message.type == DEVICE_FREE and (flight := self.flights.get(number)):
             flight.on_device = False
             self._weigh(message.head.get("settled"))
+        elif message.type == DEVICE_TAKEN and (flight := self.flights.get(number)):
+            flight.on_device = True
         elif message.type == DONE and (flight := self.flights.end(number)):
             self.jobs_done += 1
             flight.succeed(read_asset(message))

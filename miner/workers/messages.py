@@ -1,8 +1,8 @@
 """What the daemon and a worker process say to each other: values to messages and back.
 
     to the worker      configure, job, cancel
-    from the worker    ready | failed, alive, progress, short_of_memory, device_free, done | error,
-                       broken
+    from the worker    ready | failed, alive, progress, short_of_memory, device_free, device_taken,
+                       done | error, broken
 
 A job has a number on the channel, not its id: the same job may come a second time while the first
 is still being given up. Errors travel as code and text and come out as the class of our tree that
@@ -21,7 +21,8 @@ from miner.workers.channel import Message
 
 CONFIGURE, JOB, CANCEL = "configure", "job", "cancel"
 READY, FAILED, ALIVE, PROGRESS = "ready", "failed", "alive", "progress"
-SHORT_OF_MEMORY, DEVICE_FREE = "short_of_memory", "device_free"
+SHORT_OF_MEMORY = "short_of_memory"
+DEVICE_FREE, DEVICE_TAKEN = "device_free", "device_taken"
 DONE, ERROR, BROKEN = "done", "error", "broken"
 
 

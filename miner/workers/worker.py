@@ -2,10 +2,12 @@
 
     python -m miner.workers.worker --fd 7 --parent 1234 --engine miner.workers.engine:PipelineEngine
 
-Four threads: the main one does the device's half of jobs, one encodes, one listens, one gives signs
-of life. A job's second half runs while the next one is on the device already. The process ends when
-the channel does, when the daemon dies, or when the device no longer answers; it writes no files and
-opens no sockets. Linux only. What it prints is for the daemon's log.
+Five threads: the main one does the device's part of jobs, one makes surfaces, one encodes, one
+listens, one gives signs of life. So up to three jobs are worked at, each at another stage, and one
+more waits between the device and the surface. A job whose surface failed goes back to the main
+thread, which decides what takes over. The process ends when the channel does, when the daemon dies,
+or when the device no longer answers; it writes no files and opens no sockets. Linux only. What it
+prints is for the daemon's log.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +42,8 @@ from miner.errors import (
     StartupError,
     WarmupError,
 )
-from miner.job import JobSpec, Plan
-from miner.pipeline.cancel import CancelFlag
 from miner.pipeline.out_of_memory import is_out_of_memory
+from miner.pipeline.unfinished import Unfinished
 from miner.workers.channel import BlockingChannel, Message
 from miner.workers.handle import WorkerChannel
 from miner.workers.messages import (
@@ -51,6 +52,7 @@ from miner.workers.messages import (
     CANCEL,
     CONFIGURE,
     DEVICE_FREE,
+    DEVICE_TAKEN,
     ERROR,
     FAILED,
     JOB,
@@ -61,25 +63,19 @@ from miner.workers.messages import (
     error_message,
     read_job,
 )
+from miner.workers.work import Work
 
 if TYPE_CHECKING:
     from miner.workers.engine import (
         Engine,  # which one it is, and what that imports, the daemon says
     )
 
+_Half = Callable[["Engine[Any]"], Any]
+"""What the device's thread is to do of a job: all that comes first, or what a failure asks for."""
+
 EXIT_DONE, EXIT_SOFTWARE = 0, 70
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclass(eq=False)
-class _Work:
-    """A job here, until its answer is sent."""
-
-    number: int
-    spec: JobSpec
-    plan: Plan
-    cancel: CancelFlag = field(default_factory=CancelFlag)
 
 
 class Worker:
@@ -93,9 +89,11 @@ class Worker:
         self._channel = channel
         self._engine_name = engine
         self._engine: Engine[Any] | None = None
-        self._work: dict[int, _Work] = {}
-        self._for_device: queue.SimpleQueue[_Work] = queue.SimpleQueue()
-        self._for_encoder: queue.SimpleQueue[tuple[_Work, Any]] = queue.SimpleQueue()
+        self._work: dict[int, Work] = {}
+        self._for_device: queue.SimpleQueue[tuple[Work, _Half]] = queue.SimpleQueue()
+        self._for_surface: queue.SimpleQueue[tuple[Work, Unfinished[Any]]] = queue.SimpleQueue()
+        self._waiting_place = threading.Semaphore(1)  # of the job that waits for its surface
+        self._for_encoder: queue.SimpleQueue[tuple[Work, Any]] = queue.SimpleQueue()
 
     def run(self) -> int:
         """Serves until the device is no longer usable; the process's exit code.
@@ -115,6 +113,7 @@ class Worker:
         except StartupError as error:
             self._send(error_message(FAILED, error))
             return error.exit_code
+        _in_background("surface", lambda: self._finish(engine))
         _in_background("encode", lambda: self._encode(engine))
         return self._serve(engine)
 
@@ -151,10 +150,10 @@ class Worker:
 
     def _serve(self, engine: Engine[Any]) -> int:
         while True:
-            work = self._for_device.get()
+            work, half = self._for_device.get()
             try:
                 work.cancel.check()
-                raw = engine.generate(work.spec, self._reporter(work), work.cancel, work.plan)
+                raw = half(engine)
             except Exception as error:  # the border: what a library raises becomes ours
                 ours = _as_ours(error)
                 if not isinstance(ours, JobCancelled | RequestError) and not engine.usable():
@@ -164,17 +163,27 @@ class Worker:
                 self._tell_shortages(engine)
                 self._answer(work, error_message(ERROR, ours, work.number))
                 continue
+            finally:
+                del half  # with what it may hold of a half that failed
             self._tell_shortages(engine)
+            if isinstance(raw, Unfinished):
+                self._waiting_place.acquire()
             free = {"type": DEVICE_FREE, "number": work.number, "settled": engine.settled()}
             self._send(Message(free))
-            self._for_encoder.put((work, raw))
-            del raw  # the encoder's now: nothing here may keep its memory
+            if isinstance(raw, Unfinished):
+                self._for_surface.put((work, raw))
+            else:
+                self._for_encoder.put((work, raw))
+            del raw  # another thread's now: nothing here may keep its memory
+
+    def _generate(self, work: Work, engine: Engine[Any]) -> Any:
+        return engine.generate(work.spec, self._reporter(work), work.cancel, work.plan_now())
 
     def _tell_shortages(self, engine: Engine[Any]) -> None:
         if found := engine.shortages():
             self._send(Message({"type": SHORT_OF_MEMORY, "stages": [list(one) for one in found]}))
 
-    def _reporter(self, work: _Work) -> Callable[[str, int, int], None]:
+    def _reporter(self, work: Work) -> Callable[[str, int, int], None]:
         def report(stage: str, done: int, total: int) -> None:
             head = {"type": PROGRESS, "number": work.number}
             self._send(Message({**head, "stage": stage, "done": done, "total": total}))
@@ -182,6 +191,24 @@ class Worker:
         return report
 
     # The other threads
+
+    def _finish(self, engine: Engine[Any]) -> None:
+        """Makes the surfaces of jobs whose device half is done, one after the other."""
+        while True:
+            work, rest = self._for_surface.get()
+            self._waiting_place.release()
+            try:
+                raw = rest.finish()
+            except JobCancelled as error:
+                self._answer(work, error_message(ERROR, error, work.number))
+            except Exception as error:  # whatever it is: the device's thread knows what to do
+                self._send(Message({"type": DEVICE_TAKEN, "number": work.number}))
+                self._for_device.put((work, partial(_go_on, rest, error)))
+            else:
+                self._tell_shortages(engine)
+                self._for_encoder.put((work, raw))
+                del raw
+            del work, rest  # the next may be long in coming
 
     def _encode(self, engine: Engine[Any]) -> None:
         while True:
@@ -199,9 +226,9 @@ class Worker:
             if message is None:
                 _leave(EXIT_DONE)
             elif message.type == JOB:
-                work = _Work(*read_job(message))
+                work = Work(*read_job(message))
                 self._work[work.number] = work
-                self._for_device.put(work)
+                self._for_device.put((work, partial(self._generate, work)))
             elif message.type == CANCEL and (found := self._work.get(message.head["number"])):
                 found.cancel.set()
 
@@ -219,12 +246,16 @@ class Worker:
                 print(f"no reading of the device's memory: {error}", file=sys.stderr)
         return memory
 
-    def _answer(self, work: _Work, message: Message) -> None:
+    def _answer(self, work: Work, message: Message) -> None:
         self._work.pop(work.number, None)
         self._send(message)
 
     def _send(self, message: Message) -> None:
         self._channel.send(message.head, message.payload)
+
+
+def _go_on(rest: Unfinished[Any], error: Exception, _engine: Engine[Any]) -> Any:
+    return rest.again(error)
 
 
 def find_engine(name: str) -> Callable[[], Engine[Any]]:

@@ -22,6 +22,7 @@ from miner.errors import BadImage, OutOfMemory, StageError, WeightsError
 from miner.job import Asset, Format, JobSpec, Plan
 from miner.pipeline.attempts import attempt
 from miner.pipeline.cancel import CancelFlag
+from miner.pipeline.unfinished import Unfinished
 
 Progress = Callable[[str, int, int], None]
 PATIENCE_SECONDS = 120.0
@@ -384,3 +385,62 @@ class OneSlow(Quick):
     def generate(self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan) -> bytes:
         time.sleep(self.pause)
         return super().generate(spec, progress, cancel, plan)
+
+
+class Dividing(Quick):
+    """Leaves the second half of each job to another thread, and answers with what happened so far.
+
+    Events are "begun", "surface", "finished" and "again", the prompt, and the thread's name. While
+    there is a file "held" no surface goes on, and while there is one "held again" nothing that has
+    taken over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+
+    def generate(
+        self, spec: JobSpec, progress: Progress, cancel: CancelFlag, plan: Plan
+    ) -> Unfinished[bytes]:
+        self._note("begun", spec)
+        return Unfinished(
+            lambda: self._finish(spec, progress, cancel), lambda error: self._again(spec, error)
+        )
+
+    def _finish(self, spec: JobSpec, progress: Progress, cancel: CancelFlag) -> bytes:
+        cancel.check()
+        self._note("surface", spec)
+        progress("surface", 0, 1)
+        self._wait("held")
+        if str(spec.prompt).startswith("failing"):
+            raise StageError("surface", "broken by the test")
+        if spec.prompt == "breaking":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        self._note("finished", spec)
+        return self._told()
+
+    def _again(self, spec: JobSpec, error: Exception) -> bytes:
+        self._note("again", spec)
+        self._wait("held again")
+        if spec.prompt != "failing and saved":
+            raise error
+        return self._told()
+
+    def _wait(self, file: str) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (self.folder / file).exists():
+            assert time.monotonic() < until, "nobody let it go"
+            time.sleep(0.005)
+
+    def _note(self, what: str, spec: JobSpec) -> None:
+        (self.folder / f"{what} {spec.prompt}").touch()
+        self.events.append(f"{what} {spec.prompt} {threading.current_thread().name}")
+
+    def _told(self) -> bytes:
+        return "\n".join(self.events).encode()
+
+    def shortages(self) -> Sequence[tuple[str, bool]]:
+        return [("surface", True)] if self.events[-1].startswith("finished short") else ()
+
+    def usable(self) -> bool:
+        return not (self.folder / "again breaking").exists()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from miner.errors import BadOutput, BadPrompt, JobCancelled, MinerError, OutOfMemory, StageError
 from miner.job import Plan
-from miner.pipeline.attempts import Made, attempt, cause_of
+from miner.pipeline.attempts import Failed, Made, attempt, cause_of
 
 PLAN = Plan("triposr", "dreamgaussian", least_seconds=4.0, spare_steps=("smaller_chunk",))
 
@@ -28,10 +28,17 @@ class Maker:
             raise answer
         return name
 
-    def run(self, plan: Plan = PLAN, left: float = 60.0, able: bool = True) -> Made[str]:
-        return attempt(
-            plan, self.make, lambda: left, lambda _: able, lambda name, _: self.told.append(name)
-        )
+    def run(
+        self,
+        plan: Plan = PLAN,
+        left: float = 60.0,
+        able: bool = True,
+        failed: Failed | None = None,
+    ) -> Made[str]:
+        def tell(name: str, _: StageError) -> None:
+            self.told.append(name)
+
+        return attempt(plan, self.make, lambda: left, lambda _: able, tell, failed)
 
 
 def test_what_works_is_not_tried_again() -> None:
@@ -103,6 +110,37 @@ def test_the_fallback_s_failure_is_the_last_word() -> None:
     with pytest.raises(StageError, match="y"):
         maker.run()
     assert len(maker.turns) == 2
+
+
+def test_a_turn_that_failed_later_is_not_repeated() -> None:
+    """What had been tried before counts: the step is in force already, the cause is the first."""
+    made = Made("codes", "triposr", "out_of_memory", ("smaller_chunk",))
+    short, bad = Maker(), Maker()
+
+    assert short.run(failed=Failed(made, OutOfMemory("surface", "x"))) == Made(
+        "dreamgaussian", "dreamgaussian", "out_of_memory", ()
+    )
+    assert bad.run(failed=Failed(made, BadOutput("quality", "x"))).cause == "out_of_memory"
+    assert short.turns == bad.turns == [("dreamgaussian", ())]
+    assert short.told == ["triposr"]
+
+
+def test_a_turn_that_failed_later_may_be_spared_memory() -> None:
+    """Its generator goes on with the first smaller step."""
+    made = Made("codes", "triposr", "", ())
+    found = Maker().run(failed=Failed(made, OutOfMemory("surface", "x")))
+
+    assert found == Made("triposr", "triposr", "out_of_memory", ("smaller_chunk",))
+
+
+def test_a_fallback_that_failed_later_has_had_the_last_word() -> None:
+    """Its error is raised, and nobody is asked again."""
+    maker = Maker()
+    made = Made("codes", "dreamgaussian", "bad_output", ())
+
+    with pytest.raises(StageError, match="z"):
+        maker.run(failed=Failed(made, StageError("surface", "z")))
+    assert maker.turns == []
 
 
 ERRORS = st.sampled_from(
