@@ -15,6 +15,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,9 @@ JOBS = 4
 
 _COMPILE = "import gsplat.cuda._backend as b; raise SystemExit(0 if b._C is not None else 3)"
 NO_TOOLKIT = 3
+
+_ERROR = re.compile(r"\berror: |^nvcc fatal|^[\w.]*Error: ")
+"""Lines of compilers, of nvcc, and the last of a Python traceback."""
 
 Run = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 """Runs a command in an environment: its exit status and the last line that it wrote."""
@@ -239,5 +243,6 @@ def _run(command: list[str], environ: Mapping[str, str]) -> tuple[int, str]:
     except (OSError, subprocess.SubprocessError) as error:
         return 1, str(error).splitlines()[0]
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return done.returncode, (errors or lines or [""])[-1][:300]
+    # The first error is the cause: gsplat answers a failed build by loading what is not there.
+    errors = [line for line in lines if _ERROR.search(line)]
+    return done.returncode, (errors[:1] or lines[-1:] or [""])[0][:300]
