@@ -44,6 +44,9 @@ NO_TOOLKIT = 3
 _ERROR = re.compile(r"\berror: |^nvcc fatal|^[\w.]*Error: ")
 """Lines of compilers, of nvcc, and the last of a Python traceback."""
 
+_BEFORE_EVERY_BUILD = ("name 'csrc'", "_jit_compile() missing")
+"""What gsplat 1.5.3 catches itself on its way: nothing is built yet, and torch's newer signature."""
+
 Run = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 """Runs a command in an environment: its exit status and the last line that it wrote."""
 
@@ -244,6 +247,9 @@ def _run(command: list[str], environ: Mapping[str, str]) -> tuple[int, str]:
         return 1, str(error).splitlines()[0]
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     # The first error is the cause: gsplat answers a failed build by loading what is not there.
-    # What it says of ``csrc`` comes before: that nothing is built is why it compiles.
-    errors = [line for line in lines if _ERROR.search(line) and "name 'csrc'" not in line]
+    errors = [
+        line
+        for line in lines
+        if _ERROR.search(line) and not any(text in line for text in _BEFORE_EVERY_BUILD)
+    ]
     return done.returncode, (errors[:1] or lines[-1:] or [""])[0][:300]
