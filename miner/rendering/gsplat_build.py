@@ -45,7 +45,7 @@ _ERROR = re.compile(r"\berror: |^nvcc fatal|^[\w.]*Error: ")
 """Lines of compilers, of nvcc, and the last of a Python traceback."""
 
 _BEFORE_EVERY_BUILD = ("name 'csrc'", "_jit_compile() missing")
-"""What gsplat 1.5.3 catches itself on its way: nothing is built yet, and torch's newer signature."""
+"""What gsplat 1.5.3 catches itself on its way: nothing is built yet, and torch's signature."""
 
 Run = Callable[[list[str], Mapping[str, str]], tuple[int, str]]
 """Runs a command in an environment: its exit status and the last line that it wrote."""
