@@ -9,6 +9,7 @@ import typer
 
 from miner.commands.console import result
 from miner.dreamgaussian.settings import load_fit_settings
+from miner.errors import DeviceError, OutputError
 from miner.gpu.plan import Card
 from miner.gpu.planner import make_plan
 from miner.gpu.weights import Entry, WeightStore
@@ -26,12 +27,71 @@ def fetch(
         bool,
         typer.Option(help="Also the text-to-image models that may take the place of a large one."),
     ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", help="Print what would be fetched and its size; fetch nothing."),
+    ] = False,
+    build_gsplat: Annotated[
+        bool,
+        typer.Option(
+            help="Also compile gsplat's CUDA kernels for this machine's cards, which takes minutes."
+        ),
+    ] = False,
 ) -> None:
     """Download and verify the weights of presets; what is there and whole is left alone.
 
     Where the memory of this machine's card makes a smaller text-to-image model take the place of
     the preset's, that one is fetched too.
     """
+    chosen = [load_settings(name) for name in preset] if preset else [load_settings()]
+    if listed:
+        for settings in chosen:
+            others = smaller_painters_of(settings, smaller_painters)
+            for line in sizes(settings.preset.name, entries_of(settings, others)):
+                result(line)
+        return
+    _download(chosen, smaller_painters)
+    if build_gsplat:
+        result(_build_gsplat())
+
+
+def sizes(preset: str, entries: Sequence[Entry]) -> list[str]:
+    """Lines that give the approximate size of each entry, what confirms it, and the sum."""
+    lines = [
+        f"{entry.name}: {_gigabytes(entry.bytes)}; "
+        + (f"confirmed: {entry.confirmed}" if entry.confirmed else "not confirmed")
+        for entry in entries
+        if entry.source != "package"
+    ]
+    total = sum(entry.bytes for entry in entries)
+    return [*lines, f"{preset}: about {_gigabytes(total)} of disk in all"]
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def _build_gsplat() -> str:
+    """Builds the kernels; the line that says how it went.
+
+    Raises:
+        OutputError: the folder for them cannot be written.
+        DeviceError: they could not be built.
+    """
+    from miner.rendering import gsplat_build  # torch: seconds, and only for this flag
+
+    try:
+        state = gsplat_build.build(again=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder for gsplat's kernels cannot be written: {error.strerror or error}"
+        ) from error
+    if state.status != "ready":
+        raise DeviceError(state.reason)
+    return f"gsplat: kernels ready: {state.reason}"
+
+
+def _download(chosen: Sequence[Settings], smaller_painters: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
@@ -47,7 +107,7 @@ def fetch(
                 tasks[file] = bars.add_task(file, total=total)
             bars.update(tasks[file], completed=done, total=total)
 
-        for settings in [load_settings(name) for name in preset] if preset else [load_settings()]:
+        for settings in chosen:
             fetcher = Fetcher(settings.weights, show, quiet=not console.is_terminal)
             others = smaller_painters_of(settings, smaller_painters)
             for entry in entries_of(settings, others):

@@ -83,7 +83,7 @@ def _look_at_files(store: WeightStore, reference: str, deep: bool) -> None:
     root = entry.root(store.weights_dir)
     inside = PurePosixPath(*PurePosixPath(reference).parts[1:])
     sums = {**read_sums(root / SUMS_NAME), **entry.sha256}
-    for name in sorted({*entry.files, *sums}):
+    for name in sorted({*entry.files, *sums, *entry.chosen(root)}):
         if not PurePosixPath(name).is_relative_to(inside):
             continue
         path, mend = root / name, entry.mend(store.preset)

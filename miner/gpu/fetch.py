@@ -2,7 +2,8 @@
 
 Each file is fetched at the revision that the manifest pins, continued where an earlier try stopped,
 and compared with every checksum known: the manifest's, the hub's own, and the one recorded when the
-file was first fetched. The record (``SHA256SUMS``) is what later starts verify against.
+file was first fetched. The record (``SHA256SUMS``) is what later starts verify against, and the
+stamps beside it spare them reading files that have not changed since.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from miner.gpu.weights import (
     SUMS_NAME,
     UNPINNED,
     Entry,
+    Stamp,
     Sums,
     hash_file,
     read_sums,
+    stamp,
     verify,
+    write_stamps,
     write_sums,
 )
 
@@ -91,9 +95,12 @@ class Fetcher:
             recorded = read_sums(root / SUMS_NAME)
             remote = self._list(entry)
             self._check_room(entry, root, remote)
+            stamps: dict[str, Stamp] = {}
             for file in remote:
-                recorded[file.name] = self._obtain(entry, root, file, recorded)
+                stamps[file.name] = self._obtain(entry, root, file, recorded)
+                recorded[file.name] = stamps[file.name][2]
                 write_sums(root / SUMS_NAME, recorded)
+            write_stamps(root, stamps)
         return root
 
     def _list(self, entry: Entry) -> list[RemoteFile]:
@@ -109,10 +116,15 @@ class Fetcher:
             for item in found
             if not entry.include or any(fnmatch.fnmatch(item.path, p) for p in entry.include)
         ]
-        missing = set(entry.files) - {file.name for file in files}
-        if missing:
-            raise WeightsError(f"{entry.name}: {entry.repository} has no {', '.join(missing)}")
-        return files
+        published = {file.name for file in files}
+        lacking = sorted(set(entry.files) - published)
+        chosen = next((name for name in entry.one_of if name in published), None)
+        if entry.one_of and chosen is None:
+            lacking.append(" or ".join(entry.one_of))
+        if lacking:
+            raise WeightsError(f"{entry.name}: {entry.repository} has no {', '.join(lacking)}")
+        others = set(entry.one_of) - {chosen}
+        return [file for file in files if file.name not in others]
 
     def _check_room(self, entry: Entry, root: Path, remote: list[RemoteFile]) -> None:
         have = sum((root / f.name).stat().st_size for f in remote if (root / f.name).is_file())
@@ -123,14 +135,14 @@ class Fetcher:
                 f"{free / 1e9:.1f} GB are free; make room or set MINER_WEIGHTS"
             )
 
-    def _obtain(self, entry: Entry, root: Path, file: RemoteFile, recorded: Sums) -> str:
-        """Makes the file be there; returns its SHA-256."""
+    def _obtain(self, entry: Entry, root: Path, file: RemoteFile, recorded: Sums) -> Stamp:
+        """Makes the file be there; returns its stamp."""
         path = root / file.name
         known = [entry.sha256.get(file.name), recorded.get(file.name), file.sha256]
         if path.is_file():
-            digest = hash_file(path)
-            if any(known) and all(k in (None, digest) for k in known):
-                return digest
+            found = stamp(path)
+            if any(known) and all(k in (None, found[2]) for k in known):
+                return found
             path.unlink()  # damaged, or of no known origin
         if entry.source == "hub":
             self._download_from_hub(entry, root, file.name)
@@ -138,9 +150,10 @@ class Fetcher:
             self._download(entry.url, path)
         return self._accept(entry, path, file, recorded)
 
-    def _accept(self, entry: Entry, path: Path, file: RemoteFile, recorded: Sums) -> str:
-        """The SHA-256 of a new file, which is deleted if it is not the one it should be."""
-        digest = hash_file(path)
+    def _accept(self, entry: Entry, path: Path, file: RemoteFile, recorded: Sums) -> Stamp:
+        """The stamp of a new file, which is deleted if it is not the one it should be."""
+        found = stamp(path)
+        digest = found[2]
         problem = ""
         if entry.md5.get(file.name) not in (None, hash_file(path, "md5")):
             problem = "its MD5 is not the manifest's"
@@ -156,7 +169,7 @@ class Fetcher:
         if problem:
             path.unlink()
             raise WeightsError(f"{entry.name}: {file.name}: refused, {problem}")
-        return digest
+        return found
 
     def _download_from_hub(self, entry: Entry, root: Path, name: str) -> None:
         with _hub_errors(entry):

@@ -9,8 +9,10 @@ path inside it (``mini/flux``), or an absolute path on this machine. Beside an e
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -27,6 +29,12 @@ CHUNK_BYTES = 1 << 20
 
 Sums = dict[str, str]
 """SHA-256 in hexadecimal by path inside the entry, with forward slashes."""
+
+Stamp = tuple[int, int, str]
+"""Size in bytes, time of change in ns and SHA-256 of a file that was read whole. The checksum is
+part of it, so that a file verified against another sum than today's is read again."""
+
+_log = logging.getLogger(__name__)
 
 
 class Entry(BaseModel):
@@ -46,12 +54,19 @@ class Entry(BaseModel):
     gated: bool = False
     bytes: int = 0
     include: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+    confirmed: str = ""
     sha256: Sums = {}
     md5: dict[str, str] = {}
 
     def root(self, weights_dir: Path) -> Path:
         """The folder that holds this entry's files."""
         return PACKAGE_DIR / self.folder if self.source == "package" else weights_dir / self.name
+
+    def chosen(self, root: Path) -> tuple[str, ...]:
+        """The alternative of ``one_of`` that is in ``root``; the first of them where none is."""
+        there = tuple(name for name in self.one_of if (root / name).is_file())
+        return there[:1] or self.one_of[:1]
 
     def mend(self, preset: str) -> str:
         """The command that puts missing or damaged files of this entry right."""
@@ -153,21 +168,43 @@ def verify(entry: Entry, root: Path, inside: PurePosixPath, preset: str) -> None
         WeightsError: a file is missing or is not the one recorded.
     """
     sums = {**read_sums(root / SUMS_NAME), **entry.sha256}
-    names = sorted({*entry.files, *sums})
-    stamps = {} if entry.source == "package" else _read_stamps(root)
+    names = sorted({*entry.files, *sums, *entry.chosen(root)})
+    stamps = {} if entry.source == "package" else read_stamps(root)
     fresh = dict(stamps)
     for name in (name for name in names if PurePosixPath(name).is_relative_to(inside)):
         path = root / name
         if not path.is_file():
             raise WeightsError(f"{path}: this weight file is missing; {entry.mend(preset)}")
-        stamp = [path.stat().st_size, path.stat().st_mtime_ns]
-        if name in sums and stamps.get(name) != stamp:
-            if hash_file(path) != sums[name]:
+        if name in sums and stamps.get(name) != (*_size_and_time(path), sums[name]):
+            fresh[name] = stamp(path)
+            if fresh[name][2] != sums[name]:
                 raise WeightsError(f"{path}: this weight file is damaged; {entry.mend(preset)}")
-            fresh[name] = stamp
     if fresh != stamps and entry.source != "package":
-        with contextlib.suppress(OSError):  # a read-only store is hashed at each start instead
-            (root / STAMPS_NAME).write_text(json.dumps(fresh), encoding="utf-8")
+        try:
+            write_stamps(root, fresh)
+        except OSError:  # a read-only store is hashed at each start instead
+            _warn_of_hashing(root.parent, preset)
+
+
+@functools.cache  # one line a process for all entries of a store
+def _warn_of_hashing(weights_dir: Path, preset: str) -> None:
+    _log.warning(
+        "%s cannot be written, so weight files are read whole at each start to verify them; "
+        "run `miner fetch --preset %s` once as the owner of that folder",
+        weights_dir,
+        preset,
+    )
+
+
+def stamp(path: Path) -> Stamp:
+    """Reads a file whole; size and time are taken first, so that a later change shows."""
+    size, changed = _size_and_time(path)
+    return size, changed, hash_file(path)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
@@ -202,9 +239,21 @@ def write_sums(path: Path, sums: Sums) -> None:
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _read_stamps(root: Path) -> dict[str, list[int]]:
+def read_stamps(root: Path) -> dict[str, Stamp]:
+    """The stamps of an entry's folder; none where there is no record or it cannot be read."""
     try:
         stamps = json.loads((root / STAMPS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return stamps if isinstance(stamps, dict) else {}
+    if not isinstance(stamps, dict):
+        return {}
+    return {name: tuple(values) for name, values in stamps.items() if isinstance(values, list)}
+
+
+def write_stamps(root: Path, stamps: dict[str, Stamp]) -> None:
+    """Writes the stamps of an entry's folder.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    (root / STAMPS_NAME).write_text(json.dumps(stamps), encoding="utf-8")

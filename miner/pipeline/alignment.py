@@ -76,7 +76,9 @@ class Alignment:
 
     @classmethod
     def load(cls, folder: Path, settings: SelfCheckSettings, device: Device) -> Alignment:
-        """The model in ``folder``, in the layout of transformers.
+        """Loads the model in ``folder``, in the layout of transformers.
+
+        Weights are ``model.safetensors``, or ``pytorch_model.bin`` where that is all there is.
 
         Raises:
             WeightsError: the folder does not say how pictures are normalised.
@@ -84,7 +86,10 @@ class Alignment:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         model = CLIPModel.from_pretrained(
-            folder, dtype=device.dtype(settings.dtype), local_files_only=True
+            folder,
+            dtype=device.dtype(settings.dtype),
+            local_files_only=True,
+            weights_only=True,  # of a pickle the tensors alone: no code of it runs
         )
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(model.eval().to(device.torch_device), tokenizer, _normal(folder), settings)

@@ -1,7 +1,6 @@
 """The rasteriser of gsplat (Apache-2.0), an optional extra, behind the interface of ours.
 
-gsplat compiles its kernels on first use where its wheel holds none, which takes minutes: do it when
-the program is installed, not during a job.
+Kernels are loaded here and never compiled: ``gsplat_build`` says where they come from.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from miner.geometry.cameras import Camera
+from miner.rendering import gsplat_build
 from miner.rendering.projection import LOW_PASS_PX2, NEAR
 
 _log = logging.getLogger(__name__)
@@ -22,13 +22,21 @@ _log = logging.getLogger(__name__)
 
 @functools.cache
 def available() -> bool:
-    """Whether there is a CUDA device and a gsplat whose kernels load or compile; asked once."""
+    """Whether there is a CUDA device and a gsplat whose built kernels load; asked once."""
     if not torch.cuda.is_available() or importlib.util.find_spec("gsplat") is None:
         return False
+    major, minor = torch.cuda.get_device_capability()
+    return loads(gsplat_build.kernels(), f"{major}.{minor}")
+
+
+def loads(kernels: gsplat_build.Kernels, architecture: str = "") -> bool:
+    """Whether gsplat can be used with these kernels on this card; a warning says why not."""
     try:
+        gsplat_build.load(kernels, architecture)
         return importlib.import_module("gsplat.cuda._backend")._C is not None
-    except (ImportError, OSError, RuntimeError) as error:  # what a failed build raises
-        _log.warning("gsplat cannot be used, plain torch rasterises instead: %s", error)
+    except Exception as error:  # a library of other versions raises anything from TypeError on
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        _log.warning("plain torch rasterises, which is slower than gsplat: %s", reason)
         return False
 
 

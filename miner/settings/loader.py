@@ -160,7 +160,7 @@ def load(
         *([read_file(path)] if path else []),
     ]
     values: dict[str, Any] = {
-        "weights": str(_data_home(environ) / "splat-miner" / "weights"),
+        "weights": str(data_dir(environ) / "weights"),
         "state_dir": str(_state_dir(environ)),
     }
     for layer in reversed(layers):
@@ -363,6 +363,16 @@ def _config_file(environ: Mapping[str, str]) -> Path | None:
     if named:
         return Path(named)
     return next((path for path in config_files(environ) if path.is_file()), None)
+
+
+def build_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that compiles: this one's, with some variables set."""
+    return {**os.environ, **changes}
+
+
+def data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """The program's folder of data, which holds weights and built kernels unless set otherwise."""
+    return _data_home(os.environ if environ is None else environ) / "splat-miner"
 
 
 def _data_home(environ: Mapping[str, str]) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from miner.commands.fetch import entries_of, smaller_painters_of
+from miner.commands.fetch import entries_of, sizes, smaller_painters_of
 from miner.errors import WeightsError
 from miner.gpu.plan import Card
 from miner.gpu.weights import WeightStore
@@ -34,6 +34,18 @@ def test_the_painter_that_the_plan_chooses_is_got_too(
     assert painters == expected
     assert names.count(OTHER) == len(expected)
     assert names.count("flux-schnell") == 1
+
+
+@pytest.mark.parametrize("preset", ["gpu-24gb", "gpu-8gb"])
+def test_the_list_sums_the_disk_needed(preset: str) -> None:
+    """A line for each download with what confirms it, and the sum of the preset last."""
+    entries = entries_of(load_settings(preset, environ={}))
+    *lines, last = sizes(preset, entries)
+
+    assert [line.split(":")[0] for line in lines] == [entry.name for entry in entries]
+    assert all("confirmed: " in line for line in lines)
+    total = sum(entry.bytes for entry in entries)
+    assert last == f"{preset}: about {total / 1e9:.1f} GB of disk in all"
 
 
 def test_no_other_painter_where_none_may_take_its_place() -> None:

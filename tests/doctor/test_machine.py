@@ -153,7 +153,7 @@ async def test_damaged_weights_are_found_by_a_deep_look(tmp_path: Path) -> None:
 
 def fetched(root: Path) -> Path:
     """An entry of the manifest as ``miner fetch`` leaves it, with small files; one of them."""
-    entry = load_manifest()["isnet-general-use"]
+    entry = load_manifest()["zero123-xl"]  # no checksum of it is known beforehand
     folder = entry.root(root / "weights")
     (name,) = entry.files
     file = put(folder, name, "a network")
@@ -164,5 +164,5 @@ def fetched(root: Path) -> Path:
 def own_preset(root: Path) -> str:
     """The embedded preset with the fetched network for its background."""
     text = (PACKAGE_DIR.parent / "config/presets/mini.toml").read_text(encoding="utf-8")
-    changed = text.replace("mini/matting.onnx", "isnet-general-use/isnet-general-use.onnx")
+    changed = text.replace("mini/matting.onnx", "zero123-xl/model_index.json")
     return str(put(root, "own.toml", changed))

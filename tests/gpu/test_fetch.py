@@ -14,7 +14,7 @@ import pytest
 
 from miner.errors import OutputError, WeightsError
 from miner.gpu.fetch import Fetcher
-from miner.gpu.weights import SUMS_NAME, Entry, WeightStore, read_sums
+from miner.gpu.weights import SUMS_NAME, Entry, WeightStore, read_stamps, read_sums
 
 BODY = bytes(range(256)) * 5000
 COMMIT = "c" * 40
@@ -240,6 +240,49 @@ def test_a_repository_is_fetched_at_its_revision(server: FakeServer, tmp_path: P
     assert (root / "a" / "net.bin").read_bytes() == BODY
     assert list(read_sums(root / SUMS_NAME)) == ["a/net.bin"]
     assert not (root / "single-file-copy.bin").exists()
+
+
+def test_a_fetch_leaves_stamps_for_the_hubs_files(server: FakeServer, tmp_path: Path) -> None:
+    """A start after the fetch reads no file whole, also where it could not write stamps itself."""
+    server.add("a/net.bin", BODY, COMMIT)
+    path = Fetcher(tmp_path, endpoint=server.url, quiet=True).fetch(hub_entry()) / "a" / "net.bin"
+    found = path.stat()
+
+    digest = hashlib.sha256(BODY).hexdigest()
+    assert read_stamps(tmp_path / "net") == {
+        "a/net.bin": (found.st_size, found.st_mtime_ns, digest)
+    }
+
+
+@pytest.mark.parametrize("published", ["a/net.bin", "a/old.bin"])
+def test_the_first_alternative_that_is_published_is_fetched(
+    server: FakeServer, tmp_path: Path, published: str
+) -> None:
+    """Of ``one_of`` one file is wanted; a start then asks for that one alone."""
+    server.add("config.json", b"{}", COMMIT)
+    server.add(published, BODY, COMMIT)
+    server.add("a/old.bin" if published == "a/net.bin" else "other.bin", BODY, COMMIT)
+    include = ["config.json", "a/*"]
+    entry = hub_entry(files=["config.json"], include=include, one_of=["a/net.bin", "a/old.bin"])
+    root = Fetcher(tmp_path, endpoint=server.url, quiet=True).fetch(entry)
+
+    assert sorted(read_sums(root / SUMS_NAME)) == [published, "config.json"]
+    assert [file.name for file in (root / "a").iterdir()] == [Path(published).name]
+    store = WeightStore(tmp_path, "x", {"net": entry})
+    assert store.find("net") == root
+    (root / published).unlink()
+    with pytest.raises(WeightsError, match=r"missing"):
+        store.find("net")
+
+
+def test_a_repository_without_any_alternative_is_refused(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    """The error names all of them."""
+    server.add("config.json", b"{}", COMMIT)
+    entry = hub_entry(files=["config.json"], one_of=["a/net.bin", "a/old.bin"])
+    with pytest.raises(WeightsError, match=r"has no a/net\.bin or a/old\.bin"):
+        Fetcher(tmp_path, endpoint=server.url, quiet=True).fetch(entry)
 
 
 def test_a_damaged_hub_file_is_fetched_again(server: FakeServer, tmp_path: Path) -> None:

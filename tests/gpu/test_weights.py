@@ -90,6 +90,44 @@ def test_a_file_is_hashed_once(store: WeightStore, tmp_path: Path) -> None:
     assert "a/net.bin" in stamps
 
 
+def test_a_file_verified_against_another_sum_is_read_again(
+    store: WeightStore, tmp_path: Path
+) -> None:
+    """A stamp holds for the sum that was found: a new sum of the manifest is compared."""
+    store.find("net")
+    other = entry(sha256={"a/net.bin": "0" * 64})
+    with pytest.raises(WeightsError, match="damaged"):
+        WeightStore(tmp_path, "big", {"net": other}).find("net")
+
+
+def test_a_store_that_cannot_be_written_is_said_once(
+    store: WeightStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line for all looks says what it costs and which command ends it; the look succeeds."""
+    (tmp_path / "net" / STAMPS_NAME).mkdir()  # cannot be written by any user
+    store.find("net")
+    store.find("net/a")
+
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "miner fetch --preset big" in line
+    assert "owner" in line
+
+
+def test_the_manifest_says_of_each_entry_what_confirms_it() -> None:
+    """Every download has a size for the check of free space, and what confirms its source."""
+    for one in load_manifest().values():
+        if one.source != "package":
+            assert one.bytes, one.name
+            assert one.confirmed, one.name
+
+
+def test_no_entry_names_the_repository_that_is_gone() -> None:
+    """Stability AI took Stable Diffusion 2.1 away; the entry names a mirror at a commit."""
+    found = load_manifest()["sd-2-1-base"]
+    assert not found.repository.startswith("stabilityai/")
+    assert len(found.revision) == 40
+
+
 def test_damage_to_files_that_are_not_asked_for_does_not_matter(
     store: WeightStore, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from miner.errors import StageError, WeightsError
 from miner.geometry.cameras import scorer_cameras
@@ -189,6 +191,40 @@ def test_a_folder_without_the_normalisation_is_refused(clip_folder: Path, tmp_pa
 
     with pytest.raises(WeightsError, match="normalised"):
         Alignment.load(tmp_path, settings(), CPU)
+
+
+def test_weights_published_as_a_pickle_are_read(clip_folder: Path, tmp_path: Path) -> None:
+    """``pytorch_model.bin`` alone gives the same vectors as ``model.safetensors``."""
+    for path in clip_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    state = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    ours, theirs = (Alignment.load(f, settings(), CPU) for f in (tmp_path, clip_folder))
+
+    assert torch.allclose(ours.of_text("a ball"), theirs.of_text("a ball"), atol=1e-6)
+
+
+def test_a_pickle_that_holds_code_is_refused(clip_folder: Path, tmp_path: Path) -> None:
+    """Nothing of it runs."""
+    for path in clip_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"x": Touch(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
+
+    with pytest.raises(pickle.UnpicklingError, match="Weights only"):
+        Alignment.load(tmp_path, settings(), CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self._path,)
 
 
 def test_a_verdict_is_the_formula_on_the_cosines(clip_folder: Path) -> None:
