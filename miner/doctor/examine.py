@@ -21,6 +21,7 @@ from miner.doctor.gpu import look_at_gpu
 from miner.doctor.memory import look_at_memory
 from miner.doctor.packages import look_at_packages
 from miner.doctor.ports import look_at_ports
+from miner.doctor.rasteriser import look_at_rasteriser
 from miner.doctor.state import look_at_daemon, look_at_journal
 from miner.doctor.unit import look_at_unit
 from miner.doctor.wallet import look_at_wallet
@@ -61,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     Check("memory", look_at_memory, seconds=120.0, late="warn"),
     Check("weights", look_at_weights, seconds=300.0),
     Check("background", look_at_background, seconds=180.0, at_start=False),
+    Check("rasteriser", look_at_rasteriser, seconds=60.0, at_start=False, late="warn"),
     Check("disk", look_at_disk),
     Check("journal", look_at_journal, seconds=60.0, at_start=False, late="warn"),
     Check("ports", look_at_ports),

@@ -13,6 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,10 @@ def main(arguments: list[str]) -> int:
         import torch  # noqa: PLC0415 - this process is there to load it
 
         answer = gpu(torch)
+    elif arguments[:1] == ["gsplat"]:
+        from miner.rendering.gsplat_build import state  # noqa: PLC0415 - it loads torch
+
+        answer = asdict(state())
     else:
         # Torch first, as in a worker: onnxruntime takes the CUDA libraries that are loaded then.
         with contextlib.suppress(ImportError, OSError):
