@@ -1,0 +1,1 @@
+"""One command that checks and measures on a card what was only planned for it."""
