@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from miner.errors import DeviceError
 from miner.gpu.device import Device, choose_device
 from miner.gpu.telemetry import Telemetry
 from miner.settings import Preset, load_settings
@@ -42,7 +44,18 @@ class Bench:
 
     @classmethod
     def here(cls, tiny: bool, seconds: float) -> Bench:
-        """The card of this machine, or the CPU for tiny sizes."""
+        """The card of this machine, or the CPU for tiny sizes.
+
+        Raises:
+            DeviceError: there is no card.
+        """
+        # It warns of kernels for the CPU that nothing here uses.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        if not tiny and not torch.cuda.is_available():
+            raise DeviceError(
+                "no usable CUDA device here (driver, or a build of torch without CUDA); "
+                "--tiny tries the command on the CPU"
+            )
         return cls(choose_device("cpu" if tiny else "cuda"), tiny, time.monotonic() + seconds)
 
     @property

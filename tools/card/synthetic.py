@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from miner.gpu.device import Device
-from miner.gpu.plan import Card, MemoryPlan, StagePlan
+from miner.gpu.plan import PAINTER_COMPONENTS, Card, MemoryPlan, StagePlan
 from miner.gpu.precision_modes import settled_here
 from miner.gpu.quantise import QUANTISED, eligible
 from miner.pipeline.full_size import Architecture, build
@@ -100,7 +100,7 @@ def plan_for(
     """A plan that says where and in which precision the painter's parts are, and nothing more."""
     stages = tuple(
         StagePlan(component, component, *how, 0, 0, None, "as measured")
-        for component, how in zip((ENCODERS, DENOISER, VAE), (encoders, denoiser, vae), strict=True)
+        for component, how in zip(PAINTER_COMPONENTS, (encoders, denoiser, vae), strict=True)
     )
     return MemoryPlan(card, stages, "flux-schnell", 0, card.free_bytes)
 

@@ -11,8 +11,8 @@ import torch
 
 from miner.gpu.capability import installed_here, why_not
 from miner.gpu.catalogue import load_catalogue
+from miner.gpu.plan import PAINTER_COMPONENTS
 from miner.pipeline.faster import compile_blocks, convolutions_channels_last
-from miner.pipeline.painter_kinds import DENOISER, VAE
 from miner.pipeline.text_to_image import TextToImage
 from miner.settings.memory import Precision
 from tools.card.bench import GB, Bench
@@ -77,7 +77,7 @@ def _activations(bench: Bench, out: Outcome, made: TextToImage) -> None:
     bench.device.peaks.clear()
     made.paint([PROMPT], [0], steps=1)
     known = load_catalogue()["flux-schnell"].parts
-    for component in (DENOISER, VAE):
+    for component in PAINTER_COMPONENTS[1:]:
         peak = bench.device.peaks.get(component)
         found = None if peak is None else (peak - rest) / GB
         planned = known[component].activation_bytes / GB

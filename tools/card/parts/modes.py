@@ -13,6 +13,7 @@ import torch
 
 from miner.gpu.capability import installed_here, why_not
 from miner.pipeline.painter_kinds import VAE
+from miner.pipeline.painter_load import pipeline_class
 from miner.pipeline.text_to_image import TextToImage
 from miner.settings.memory import Precision, Residency
 from tools.card.bench import GB, Bench
@@ -85,6 +86,7 @@ def folder(bench: Bench) -> Path:
     where = bench.folder / "few-blocks"
     if not where.exists():
         torch.manual_seed(0)
+        pipeline_class(bench.preset.text_to_image.pipeline)  # has the libraries show no progress
         made = TextToImage.synthetic(
             bench.preset.text_to_image, bench.device, sizes(bench.tiny, BLOCKS)
         )

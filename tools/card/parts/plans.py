@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from miner.errors import MinerError
 from tools.card.bench import GIB, ROOT, Bench
@@ -43,14 +45,14 @@ def _play(bench: Bench, out: Outcome, names: list[str]) -> None:
         raise MinerError(f"ended with status {done.returncode}: {last[0][:LINE]}")
 
 
-def _take(found: dict[str, object], out: Outcome) -> None:
+def _take(found: Mapping[str, Any], out: Outcome) -> None:
     """The figures and errors of the process as the part's own."""
-    for values in found["figures"]:  # type: ignore[attr-defined]
+    for values in found["figures"]:
         figure = Figure(**values)
         out.figures.append(figure)
         print(f"    {figure}", flush=True)
-    out.errors += found["errors"]  # type: ignore[arg-type,operator]
-    out.tracebacks += found["tracebacks"]  # type: ignore[arg-type,operator]
-    for line in found["errors"]:  # type: ignore[attr-defined]
+    out.errors += found["errors"]
+    out.tracebacks += found["tracebacks"]
+    for line in found["errors"]:
         out.status = "failed"
         print(f"    failed: {line}", flush=True)

@@ -25,8 +25,9 @@ def run(bench: Bench, out: Outcome) -> None:
 
     colours, opacities = torch.rand(count, 3, generator=noise), torch.rand(count, generator=noise)
     scales = torch.exp(0.3 * normal(3) - 5)
-    cpu = [0.4 * normal(3), normal(4), scales, opacities, colours]
-    values = [one.to(bench.place) for one in cpu]
+    cpu = (0.4 * normal(3), normal(4), scales, opacities, colours)
+    means, quats, scales, opacities, colours = (one.to(bench.place) for one in cpu)
+    values = means, quats, scales, opacities, colours
     camera = Camera.orbit(30.0, 15.0, 2.5, 49.1, side)
     with torch.no_grad():
         plain = bench.timed(lambda: rasterize_torch(*values, camera))
