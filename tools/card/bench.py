@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -49,8 +48,6 @@ class Bench:
         Raises:
             DeviceError: there is no card.
         """
-        # It warns of kernels for the CPU that nothing here uses.
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         if not tiny and not torch.cuda.is_available():
             raise DeviceError(
                 "no usable CUDA device here (driver, or a build of torch without CUDA); "
