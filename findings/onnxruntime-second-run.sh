@@ -3,8 +3,8 @@
 #
 # One would guess: memory after one warm-up run of a fixed shape is what the session will hold.
 # So it is: the first run fills the CPU arena buffer by buffer and records a plan; the second run allocates by that plan one
-# block beside the buffers that the arena still keeps, and both stay for the session's life. Whoever sizes a process after
-# one warm-up run is wrong by the whole working memory. Without the memory pattern it stays at the first figure, without the
+# block beside the buffers that the arena still keeps, and both stay for the session's life. A process sized after one
+# warm-up run is wrong by the whole working memory. Without the memory pattern it stays at the first figure, without the
 # arena (enable_cpu_mem_arena = False) nearly nothing is kept.
 #
 # The network is twelve convolutions with random weights, 512 px, made here. Needs Python 3.11 and 3 GB of memory; installs into

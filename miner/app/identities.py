@@ -103,6 +103,10 @@ class Identities:
                     if len(self.all) == 1:
                         raise
                     reason = cause(error)
+                # A task group that was ending already keeps a cancellation to itself.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
                 if self._clock() - began > STEADY_SECONDS:
                     wait = FIRST_WAIT_SECONDS
                 identity.fell(str(reason) or repr(reason))

@@ -69,7 +69,7 @@ async def seen_by_torch(case: Case, gpu: str | None = None) -> Seen:
 
 
 def card_of(device: Mapping[str, Any], host_free_bytes: int) -> Card:
-    """A device as ``probe.gpu`` tells of it, as the planner wants it."""
+    """A device of ``probe.gpu`` in the form that the planner takes."""
     major, minor = device["capability"]
     return Card(device["name"], device["total"], device["free"], (major, minor), host_free_bytes)
 

@@ -65,7 +65,7 @@ class Parking:
 
 
 def pin(network: nn.Module, device: Device) -> None:
-    """Has a network on the host that is copied often lie in pinned memory, where there is enough.
+    """Moves a network that is copied often to pinned host memory, where there is enough.
 
     Nothing changes where the device is no GPU, or where a weight is no plain tensor.
     """

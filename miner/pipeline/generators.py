@@ -93,7 +93,7 @@ class Generators:
         return tuple(self._residences)
 
     def stays(self, name: str) -> bool:
-        """Whether the generator is on the device at any time, whoever else works there."""
+        """Whether the generator is on the device at any time, also while others work there."""
         return name in self._residences and self._residences[name].residency == "resident"
 
     def bring(self, name: str) -> Generator:

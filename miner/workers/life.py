@@ -276,6 +276,10 @@ class Life:
                 group.create_task(self._watch())
         except* (LifeOver, ChannelError) as group_of_ends:
             ends += group_of_ends.exceptions
+        # A task group that is ending already keeps a cancellation of this task to itself.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
         return _as_life_over(ends[0])
 
     async def _listen(self, channel: Channel) -> None:

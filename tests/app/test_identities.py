@@ -83,6 +83,30 @@ async def test_one_that_falls_is_begun_again_alone() -> None:
     assert well.fallen == []
 
 
+class FailsAtTheEnd(FakeIdentity):
+    """A part of it fails while it is being ended, which hides that it was cancelled."""
+
+    async def run(self) -> None:
+        try:
+            await super().run()
+        except asyncio.CancelledError:
+            raise ExceptionGroup("parts", [ValueError("late")]) from None
+
+
+async def test_one_that_fails_while_it_is_ended_is_not_begun_again() -> None:
+    """The daemon stops, and does not wait for it for ever."""
+    late, well = FailsAtTheEnd("late"), FakeIdentity("well")
+    keeper = Identities([late, well], lambda: 0.0)  # type: ignore[list-item]
+    task = asyncio.create_task(keeper.run())
+    await keeper.opened()
+    task.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert task.done()
+    assert (late.lives, late.fallen) == (1, [])
+
+
 async def test_the_only_one_takes_the_daemon_with_it() -> None:
     """Then whoever runs the daemon restarts it, as with any other part of it."""
     alone = FakeIdentity("main", BindError("taken"))
