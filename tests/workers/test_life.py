@@ -91,15 +91,15 @@ async def test_who_cancels_a_life_that_is_ending_is_not_ignored() -> None:
     life ends as cancelled, and no other one begins."""
     sleep, handle, time = SlowToEnd(), Handle(), Time()
     tools = Tools(WorkerSettings(), Changes(), Metrics(time), time.clock, sleep)
-    life = Life("0", {}, tools, lambda: None)
+    ready = asyncio.Event()
+    life = Life("0", {}, tools, lambda: ready.set() if life.readiness else None)
 
     async def spawn() -> Handle:
         return handle
 
     living = asyncio.create_task(life.live(spawn))
-    while life.readiness is None:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await ready.wait()
+    await asyncio.sleep(0)  # for the watch to begin its first wait
     handle.channel.ended.set()
     await sleep.cancelled.wait()
     living.cancel()
