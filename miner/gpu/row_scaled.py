@@ -32,14 +32,14 @@ class RowScaledLinear(nn.Module):
         bias: [O] or None.
     """
 
-    weight: Tensor
     scale: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor, bias: nn.Parameter | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        # Buffers, not parameters: the libraries take a network's type from its parameters.
-        self.register_buffer("weight", weight)
+        # A parameter: what streams blocks takes parameters off the device again, and not buffers.
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        # A buffer: libraries take a network's number type from its first parameter with a fraction.
         self.register_buffer("scale", scale)
         self.bias = bias
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.util import find_spec
 
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
+from diffusers.hooks.group_offloading import ModuleGroup
 from torch import nn
 from transformers import T5Config, T5EncoderModel
 
@@ -112,3 +114,41 @@ def test_layers_go_back_to_where_they_were_unless_they_stay() -> None:
     other = FluxTransformer2DModel(**TINY_FLUX)
     make_small(other, "int8", torch.float32, CPU, stays=False)
     assert {tensor.device.type for tensor in other.parameters()} == {"cpu"}
+
+
+class Backend:
+    """In the place of torch's module for a device: its streams do nothing."""
+
+    def stream(self, _stream: object) -> nullcontext[None]:
+        return nullcontext()
+
+    def current_stream(self) -> Backend:
+        return self
+
+    def synchronize(self) -> None:
+        """Nothing is ever queued."""
+
+
+@pytest.mark.parametrize("mode", ["int8", "fp8"])
+def test_a_streamed_block_leaves_the_device(mode: Precision) -> None:
+    """The library that streams blocks takes parameters back and leaves buffers: what is left of a
+    block after it ran, the scales of its rows, is little."""
+    network = FluxTransformer2DModel(**TINY_FLUX)
+    make_small(network, mode, torch.float32, CPU, stays=False)
+    block = network.transformer_blocks[0]
+    group = ModuleGroup([block], torch.device("cpu"), torch.device("cpu"), block)
+    group.stream, group._torch_accelerator_module = Backend(), Backend()
+    group.low_cpu_mem_usage = True
+    group.cpu_param_dict = group._init_cpu_param_dict()
+    on_device = {tensor: host.clone() for tensor, host in group.cpu_param_dict.items()}
+    group._pinned_memory_tensors = lambda: nullcontext(on_device)
+
+    def there() -> int:
+        """Bytes of the tensors that hold the device's copy."""
+        held = (t for t, copy in on_device.items() if t.data_ptr() == copy.data_ptr())
+        return sum(t.numel() * t.element_size() for t in held)
+
+    group.onload_()
+    assert there() == weight_bytes(block)
+    group.offload_()
+    assert there() < 0.05 * weight_bytes(block)
