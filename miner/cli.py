@@ -6,6 +6,7 @@ Thin on purpose, and light: torch and its like load inside the commands that com
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     let_idle_threads_sleep()
     let_gpu_segments_grow()
     keep_compiled_kernels()
+    # Where it is installed others import it, and it warns of kernels for the CPU that nobody uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         status = app(args=arguments, prog_name="miner", standalone_mode=False)
     except MinerError as error:

@@ -194,6 +194,4 @@ def kind_of(folder: Path) -> Any:
 
 def class_of(name: str, library: str) -> Any:
     """A class of diffusers or transformers by its name; None where there is none."""
-    # Both import bitsandbytes where it is, which warns of kernels for the CPU that are not used.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     return getattr(importlib.import_module(library), name, None)

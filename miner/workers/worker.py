@@ -357,6 +357,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("miner").setLevel(logging.INFO)
+    # Where it is installed others import it, and it warns of kernels for the CPU that nobody uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # asked for before a hung one is killed
     channel = BlockingChannel(socket.socket(fileno=arguments.fd))
