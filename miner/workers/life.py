@@ -268,19 +268,26 @@ class Life:
     # Serving
 
     async def _serve(self, channel: Channel) -> LifeOver:
-        """Listens and watches until the life is over."""
-        ends: list[BaseException] = []
+        """Listens and watches until the life is over.
+
+        Not by a task group: one that is ending already keeps a cancellation of this task to itself,
+        and the supervisor would go on with another life.
+        """
+        tasks = [
+            asyncio.create_task(self._listen(channel)),
+            asyncio.create_task(self._watch()),
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(channel))
-                group.create_task(self._watch())
-        except* (LifeOver, ChannelError) as group_of_ends:
-            ends += group_of_ends.exceptions
-        # A task group that is ending already keeps a cancellation of this task to itself.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
-        return _as_life_over(ends[0])
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        over = next(end for end in ends if not isinstance(end, asyncio.CancelledError))
+        assert isinstance(over, BaseException), "both run until they raise"
+        if not isinstance(over, LifeOver | ChannelError):
+            raise over
+        return _as_life_over(over)
 
     async def _listen(self, channel: Channel) -> None:
         while True:
