@@ -103,7 +103,8 @@ class Identities:
                     if len(self.all) == 1:
                         raise
                     reason = cause(error)
-                # A task group that was ending already keeps a cancellation to itself.
+                # A task group that was ending already keeps a cancellation to itself. Its own, of a
+                # body that waits as an identity's does, it has taken back by now.
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise asyncio.CancelledError

@@ -64,6 +64,11 @@ class Device:
         if self.is_cuda:
             torch.cuda.empty_cache()
 
+    def release_host(self) -> None:
+        """Hands unused pinned host memory back, which torch would keep."""
+        if self.is_cuda:
+            torch.accelerator.empty_host_cache()
+
     def available_bytes(self) -> int:
         """Memory that could be had now: of the GPU, or of the machine without its caches."""
         if self.is_cuda:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from miner.gpu.device import Device
 from miner.gpu.host_memory import host_memory
-from miner.gpu.slabs import Place, Slab, pack
+from miner.gpu.slabs import Place, Slab, pack, pinned_bytes
 
 PINNED_SHARE = 0.5
 """Of the host's available memory: pinned pages cannot be given to anybody else."""
@@ -110,7 +110,7 @@ def _can_pin(networks: Iterable[nn.Module]) -> bool:
     """Whether the host can spare their weights as pinned memory, all of them together."""
     if not torch.cuda.is_available():
         return False
-    wanted = sum(map(weight_bytes, networks))
+    wanted = pinned_bytes(_places(networks))
     if wanted > PINNED_SHARE * host_memory().free_bytes:
         log.warning("%d MiB of weights are not pinned: the host has too little", wanted >> 20)
         return False

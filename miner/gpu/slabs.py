@@ -1,7 +1,8 @@
 """Tensors packed into few large blocks of host memory, so that they are pinned and copied together.
 
 torch rounds every pinned block up to a power of two, and making one takes the driver milliseconds:
-thousands of single tensors would lock up to twice their size. A slab is a power of two itself.
+thousands of single tensors would lock up to twice their size. A slab is nearly a power of two: it
+ends where the next tensor does not fit.
 """
 
 from __future__ import annotations
@@ -88,15 +89,27 @@ def pack(places: Iterable[Place], pinned: bool) -> list[Slab]:
     A tensor larger than ``SLAB_BYTES`` has a slab of its own. Each slab is filled before the next
     one is made, so that no more than one slab's tensors are in memory twice.
     """
-    slabs, group, size = [], list[Place](), 0
+    return [Slab(group, pinned) for group in _groups(places)]
+
+
+def pinned_bytes(places: Iterable[Place]) -> int:
+    """What torch locks for the slabs of these tensors: each rounded up to a power of two."""
+    sizes = (sum(aligned(place.tensor) for place in group) for group in _groups(places))
+    return sum(1 << (size - 1).bit_length() for size in sizes if size)
+
+
+def _groups(places: Iterable[Place]) -> Iterator[list[Place]]:
+    """Tensors that share a slab, in their order."""
+    group, size = list[Place](), 0
     for place in places:
         more = aligned(place.tensor)
         if group and size + more > SLAB_BYTES:
-            slabs.append(Slab(group, pinned))
+            yield group
             group, size = [], 0
         group.append(place)
         size += more
-    return [*slabs, Slab(group, pinned)] if group else slabs
+    if group:
+        yield group
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -125,6 +125,7 @@ class PlanTrials:
             # cycles, and a worker that starts has its collector off.
             gc.collect()
             self._device.release()
+            self._device.release_host()  # the next plan may have the host's memory for other parts
             self._device.forget_peaks()
             self._step_down(said)
 

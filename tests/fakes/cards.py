@@ -43,6 +43,9 @@ class FakeCard(Device):
     def release(self) -> None:
         """Nothing is kept."""
 
+    def release_host(self) -> None:
+        """Nothing is pinned."""
+
     def card(self) -> Card:
         """Of 24 GiB."""
         return Card(self.name, 24 * GIB, 24 * GIB, (8, 9), 64 * GIB)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miner.gpu import slabs
-from miner.gpu.slabs import ALIGNMENT, Place, Slab, aligned, pack
+from miner.gpu.slabs import ALIGNMENT, Place, Slab, aligned, pack, pinned_bytes
 
 TYPES = [torch.int8, torch.bfloat16, torch.float32, torch.uint8, torch.float8_e4m3fn]
 CPU = torch.device("cpu")
@@ -78,6 +78,16 @@ def test_a_slab_is_full_before_the_next_one_begins(monkeypatch: pytest.MonkeyPat
     assert len(made) == len(set(blocks)) == 4
     assert [blocks.index(block) for block in blocks] == [0, 0, 0, 3, 4, 4, 6]
     assert [aligned(tensor) for tensor in tensors] == [size * ALIGNMENT for size in sizes]
+
+
+def test_what_is_locked_is_a_power_of_two_for_each_slab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch rounds each up; the sum is known before anything is pinned."""
+    monkeypatch.setattr(slabs, "SLAB_BYTES", 4 * ALIGNMENT)
+    tensors = [torch.zeros(size * ALIGNMENT, dtype=torch.uint8) for size in (3, 3, 1, 9)]
+    _, places = holder(*tensors)
+
+    assert pinned_bytes(places) == (4 + 4 + 16) * ALIGNMENT
+    assert pinned_bytes([]) == 0
 
 
 def test_nothing_makes_no_slab() -> None:

@@ -10,7 +10,7 @@ import pytest
 from miner.settings import WorkerSettings
 from miner.workers.changes import Changes
 from miner.workers.channel import Message
-from miner.workers.life import Life, Tools
+from miner.workers.life import CRASH, Life, Tools
 from miner.workers.messages import READY
 from tests.fakes.workers import Metrics, Time
 
@@ -84,6 +84,21 @@ class SlowToEnd:
             self.cancelled.set()
             await self.may_end.wait()
             raise
+
+
+async def test_a_worker_that_dies_ends_its_life_and_nothing_else() -> None:
+    """Nobody was cancelled: the life says why it ended, and the next one can begin."""
+    handle, time = Handle(), Time()
+    tools = Tools(WorkerSettings(), Changes(), Metrics(time), time.clock, time.sleep)
+    life = Life("0", {}, tools, lambda: None)
+
+    async def spawn() -> Handle:
+        handle.channel.ended.set()
+        return handle
+
+    over = await life.live(spawn)
+
+    assert (over.reason, over.detail) == (CRASH, "gone")
 
 
 async def test_who_cancels_a_life_that_is_ending_is_not_ignored() -> None:
