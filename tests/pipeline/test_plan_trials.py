@@ -32,11 +32,16 @@ class Releasing(FakeCard):
     """
 
     released: list[int] = field(default_factory=list, compare=False)
+    host_released: list[int] = field(default_factory=list, compare=False)
     free: list[float] = field(default_factory=lambda: [24.0], compare=False)
 
     def release(self) -> None:
         """Counts."""
         self.released.append(1)
+
+    def release_host(self) -> None:
+        """Counts."""
+        self.host_released.append(1)
 
     def card(self) -> Card:
         """With what is free by now."""
@@ -106,7 +111,7 @@ def test_memory_that_runs_out_leads_to_a_smaller_plan(
         f"this one takes {gib(second.peak_bytes)}",
     )
     assert gib(first.peak_bytes) in caplog.text
-    assert device.released == [1]
+    assert device.released == device.host_released == [1]
 
 
 def test_each_try_takes_less_and_the_smallest_is_the_last() -> None:
