@@ -40,7 +40,7 @@ class Shortage:
 
 
 class Shortages:
-    """Those that nobody was told of yet; any thread may add to them and take them.
+    """Those that were not reported yet; any thread may add to them and take them.
 
     Attributes:
         ever: whether memory ran out at all, told or not.

@@ -103,7 +103,7 @@ class Engine(Protocol[Raw]):
 
 
 class Configuration(Section):
-    """What ``PipelineEngine.load`` is told; ``overlap`` as of ``WorkerSettings``."""
+    """The argument of ``PipelineEngine.load``; ``overlap`` as of ``WorkerSettings``."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     weights: Path

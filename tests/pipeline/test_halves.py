@@ -38,7 +38,7 @@ PLAN = Plan("triposr", "other", spare_steps=("smaller_chunk",))
 
 
 class Lifter(Reconstructor):
-    """The tiny TripoSR, whose surfaces fail as they are told to, one after the other."""
+    """The tiny TripoSR, whose surfaces fail by a list, one after the other."""
 
     def __init__(self, inner: Reconstructor, errors: list[Exception | None]) -> None:
         super().__init__(inner.model, inner.device)

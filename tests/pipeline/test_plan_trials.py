@@ -173,7 +173,7 @@ def test_other_failures_are_not_tried_again(error: Exception) -> None:
 
 
 def test_a_next_plan_that_cannot_be_loaded_names_both_reasons() -> None:
-    """Where the smaller plan wants weights that are not there, the shortage is told as well."""
+    """Where the smaller plan wants weights that are not there, the shortage is named as well."""
     tried, _ = trials()
 
     def load(plan: MemoryPlan) -> None:
