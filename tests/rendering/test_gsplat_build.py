@@ -36,7 +36,7 @@ class Compiler:
 
 
 def test_a_build_is_for_the_cards_and_done_once(tmp_path: Path) -> None:
-    """The compiler is told the cards' architectures; a second call finds the library."""
+    """The compiler gets the cards' architectures; a second call finds the library."""
     compiler = Compiler()
     kernels = Kernels(tmp_path, VERSIONS, compiler)
     assert kernels.state().status == "unbuilt"

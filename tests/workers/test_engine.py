@@ -107,7 +107,7 @@ def test_a_first_job_that_went_with_less_leads_to_the_next_plan() -> None:
 
 
 def test_under_the_smallest_plan_less_is_better_than_nothing() -> None:
-    """There is no other plan: the worker starts, and its shortages are told."""
+    """There is no other plan: the worker starts, and its shortages are reported."""
     engine = loaded(limit_bytes=1)
     engine._loaded.shortages.add("text_to_image", recovered=True)
     engine.warm_up()

@@ -71,7 +71,7 @@ async def test_a_failed_surface_goes_back_to_the_device(tmp_path: Path) -> None:
 
 
 async def test_a_job_back_on_the_device_leaves_no_capacity(tmp_path: Path) -> None:
-    """The daemon is told, so that the next job goes to another worker, or waits where it can be
+    """The daemon hears of it, so that the next job goes to another worker, or waits where it can be
     withdrawn; and told again when the device is free."""
     (tmp_path / "held again").touch()
     async with workers("Dividing", tmp_path) as made:
@@ -107,7 +107,7 @@ async def test_a_job_is_cancelled_while_it_waits_for_its_surface(tmp_path: Path)
         await until((tmp_path / "begun waiting").exists)
         made.executor.cancel(wanted.id)
         third = made.begin("third")
-        await until((tmp_path / "begun third").exists)  # messages come in order: it was told by now
+        await until((tmp_path / "begun third").exists)  # messages come in order
         (tmp_path / "held").unlink()
         with pytest.raises(JobCancelled):
             await waiting
